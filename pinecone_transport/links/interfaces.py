@@ -1,0 +1,53 @@
+"""What a link is to the node, and the node to a link. Links never import the node."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from twisted.python.failure import Failure
+
+from pinecone_transport.wire import PeerType
+
+
+class Link(Protocol):
+    """A connected, reliable, ordered byte stream to a direct peer.
+
+    Attributes:
+        peer_type: What kind of link the protocol takes it for.
+        way: How it came about, for people: ``tcp``, ``ws``, ``lan``, ``ble``, ``pipe``.
+        address: The far end, for people, such as ``192.0.2.1:65432``.
+        outbound: Whether we dialled.
+        writable: False from when the transport asked for a pause until it asks for more.
+    """
+
+    peer_type: PeerType
+    way: str
+    address: str
+    outbound: bool
+    writable: bool
+
+    def write(self, data: Sequence[bytes]) -> None:
+        """Hand bytes to the transport, in order; while not ``writable`` that only adds to its queue."""
+
+    def close(self) -> None:
+        """Write what is queued, then close; `LinkOwner.link_lost` follows."""
+
+    def abort(self) -> None:
+        """Close at once; `LinkOwner.link_lost` follows."""
+
+
+class LinkOwner(Protocol):
+    """The node, as links see it. Calls come from the reactor, never from inside a `Link` method."""
+
+    def link_made(self, link: Link) -> None:
+        """A link is connected; the handshake may begin."""
+
+    def link_data(self, link: Link, data: bytes) -> None:
+        """Bytes have come."""
+
+    def link_writable(self, link: Link) -> None:
+        """``link.writable`` was False and is True again."""
+
+    def link_lost(self, link: Link, reason: Failure) -> None:
+        """The link is gone; last call about it."""

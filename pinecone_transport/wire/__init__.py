@@ -1,0 +1,63 @@
+"""Values to bytes and back; no state. Decoders raise a `RemoteProtocolError`, encoders a `LocalProtocolError`."""
+
+from pinecone_transport.wire.announcement import Announcement, HopSignature, decode_announcement
+from pinecone_transport.wire.bootstrap import Bootstrap, decode_bootstrap, sign_bootstrap
+from pinecone_transport.wire.coordinates import (
+    Coordinates,
+    common_prefix,
+    decode_coordinates,
+    distance,
+    encode_coordinates,
+)
+from pinecone_transport.wire.frame import (
+    BOOTSTRAP,
+    HEADER_LENGTH,
+    KEEPALIVE,
+    MAX_FRAME_LENGTH,
+    TRAFFIC,
+    TREE_ANNOUNCEMENT,
+    WAKEUP_BROADCAST,
+    Frame,
+    decode_frame,
+    encode_frame,
+    frame_length,
+)
+from pinecone_transport.wire.handshake import HANDSHAKE_LENGTH, decode_handshake, encode_handshake
+from pinecone_transport.wire.peer_type import PeerType
+from pinecone_transport.wire.varu64 import MAX_VARU64, decode_varu64, encode_varu64
+from pinecone_transport.wire.watermark import FULL_MASK, NO_WATERMARK, Watermark
+
+__all__ = [
+    "BOOTSTRAP",
+    "FULL_MASK",
+    "HANDSHAKE_LENGTH",
+    "HEADER_LENGTH",
+    "KEEPALIVE",
+    "MAX_FRAME_LENGTH",
+    "MAX_VARU64",
+    "NO_WATERMARK",
+    "TRAFFIC",
+    "TREE_ANNOUNCEMENT",
+    "WAKEUP_BROADCAST",
+    "Announcement",
+    "Bootstrap",
+    "Coordinates",
+    "Frame",
+    "HopSignature",
+    "PeerType",
+    "Watermark",
+    "common_prefix",
+    "decode_announcement",
+    "decode_bootstrap",
+    "decode_coordinates",
+    "decode_frame",
+    "decode_handshake",
+    "decode_varu64",
+    "distance",
+    "encode_coordinates",
+    "encode_frame",
+    "encode_handshake",
+    "encode_varu64",
+    "frame_length",
+    "sign_bootstrap",
+]
