@@ -1,0 +1,355 @@
+"""The core, joined: session to router to peering and back, as one machine of the same shape as its parts.
+
+From below come a link's bytes (`Stack.receive_data`), from above streams (`Stack.connect`, `Stack.write`, …), from
+the side the time. Up go events; down go bytes, pulled per link with `Stack.data_to_send` after `Stack.pump` has
+turned what the sessions want to send into frames. Nobody but this file sees more than one machine.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Final, TypeAlias, final
+
+from pinecone_transport.deadlines import Deadlines
+from pinecone_transport.errors import HandshakeError, LocalProtocolError, PineconeError, UnreachableError
+from pinecone_transport.identity import Identity, PublicKey
+from pinecone_transport.peering import HandshakeCompleted, LinkFailed, Peering
+from pinecone_transport.randomness import RandomSource
+from pinecone_transport.router import (
+    PacketReceived,
+    PeerAtFault,
+    Route,
+    RouteLearned,
+    Router,
+    RouterEvent,
+    TreeChanged,
+    WakeupReceived,
+)
+from pinecone_transport.session import SessionEvent
+from pinecone_transport.session.utp import UtpLimits, UtpSocket
+from pinecone_transport.wire import Frame, PeerType
+
+ROUTE_GRACE: Final = 2.0
+"""Seconds for which a dial waits for any route to its key before it fails."""
+
+_ROUTER: Final = -1
+_SOCKET: Final = -2
+_GRACE: Final = -3
+_NO_ROUTE_LIMIT: Final = 1 << 16
+
+
+@dataclass(slots=True)
+class LinkUp:
+    """A link's peering is open: the peer has ``key`` and is on ``port``."""
+
+    link: int
+    key: PublicKey
+    port: int
+
+
+@dataclass(slots=True)
+class LinkLost:
+    """The stack has given the link up for ``error``; the owner closes it. Its number is no longer valid."""
+
+    link: int
+    error: PineconeError
+
+
+StackEvent: TypeAlias = LinkUp | LinkLost | TreeChanged | RouteLearned | WakeupReceived | SessionEvent
+
+
+@final
+class _Link:
+    """A link's peering, and its port once the handshake is done."""
+
+    __slots__ = ("blocked", "peer_type", "peering", "port")
+
+    def __init__(self, peering: Peering, peer_type: PeerType) -> None:
+        self.peering: Final = peering
+        self.peer_type: Final = peer_type
+        self.port: int | None = None
+        self.blocked = False
+
+
+@final
+class Stack:
+    """One node of the overlay, without its sockets and its clock.
+
+    Args:
+        identity: The node's key.
+        random: Where connection ids and first sequence numbers come from; not guessable in production.
+        unix_time: What is to be added to ``now`` for Unix time, seconds.
+        now: Monotonic seconds, as in every call.
+        hop_limiting: Whether frames lose a hop at each node, as in Dendrite's networks.
+        hop_limit: What our own traffic starts with.
+        limits: Of the µTP sessions.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        *,
+        random: RandomSource,
+        unix_time: float,
+        now: float,
+        hop_limiting: bool = True,
+        hop_limit: int = 64,
+        limits: UtpLimits | None = None,
+    ) -> None:
+        self.identity: Final = identity
+        self.counters: Final[Counter[str]] = Counter()
+        self.router: Final = Router(
+            identity, random=random, unix_time=unix_time, now=now, hop_limiting=hop_limiting, hop_limit=hop_limit
+        )
+        self.socket: Final = UtpSocket(random=random, limits=limits or UtpLimits())
+        self._links: dict[int, _Link] = {}
+        self._link_of_port: dict[int, int] = {}
+        self._next_link = 1
+        self._sendable: dict[int, None] = {}
+        self._unroutable: dict[PublicKey, float] = {}
+        self._deadlines = Deadlines()
+
+    # Links
+
+    def add_link(self, peer_type: PeerType, now: float) -> int:
+        """Take on a connected link; its handshake is ready to be sent. Return the link's number."""
+        link = self._next_link
+        self._next_link += 1
+        self._links[link] = _Link(Peering(self.identity, peer_type, now), peer_type)
+        self._link_changed(link, self._links[link])
+        return link
+
+    def remove_link(self, link: int, now: float) -> list[StackEvent]:
+        """Forget a link that its owner has lost or closed. Unknown numbers are ignored."""
+        events: list[StackEvent] = []
+        self._detach(link, now, events)
+        return events
+
+    def receive_data(self, link: int, data: bytes, now: float) -> list[StackEvent]:
+        """Take bytes that a link brought, cut anywhere. Never raises, whatever they are."""
+        events: list[StackEvent] = []
+        record = self._links.get(link)
+        if record is None:
+            return events
+        for event in record.peering.receive_data(data, now):
+            if isinstance(event, Frame):
+                if record.port is not None:
+                    self._route_up(self.router.receive_frame(record.port, event, now), now, events)
+            elif isinstance(event, HandshakeCompleted):
+                self._open_peering(link, record, event.key, now, events)
+            else:
+                self._fail(link, event.error, now, events)
+        if link in self._links:
+            self._link_changed(link, record)
+        return events
+
+    def link_blocked(self, link: int, now: float) -> None:
+        """The link's socket takes no more bytes; after 3 s of that the link is given up (§2)."""
+        record = self._links.get(link)
+        if record is not None and not record.blocked:
+            record.blocked = True
+            record.peering.link_blocked(now)
+            self._link_changed(link, record)
+
+    def link_unblocked(self, link: int, now: float) -> None:
+        """The link's socket takes bytes again."""
+        record = self._links.get(link)
+        if record is not None and record.blocked:
+            record.blocked = False
+            record.peering.link_unblocked(now)
+            self._link_changed(link, record)
+
+    def links_to_send(self) -> list[int]:
+        """Return the links that have bytes to send and are not blocked."""
+        return list(self._sendable)
+
+    def data_to_send(self, link: int, limit: int, now: float) -> list[bytes]:
+        """Return about ``limit`` bytes for the link, in order; none for a link that is unknown or blocked."""
+        if link not in self._sendable:
+            return []
+        record = self._links[link]
+        data = record.peering.data_to_send(limit, now)
+        self._link_changed(link, record)
+        return data
+
+    def peering(self, link: int) -> Peering | None:
+        """Return a link's peering, for looking at."""
+        record = self._links.get(link)
+        return record.peering if record is not None else None
+
+    # Streams
+
+    def connect(self, key: PublicKey, now: float) -> int:
+        """Dial the node with this key; return the stream's number. `StreamConnected` or `StreamLost` follows.
+
+        Raises:
+            LocalProtocolError: The key is our own.
+        """
+        if key == self.identity.key:
+            raise LocalProtocolError("a node does not dial its own key")
+        return self.socket.connect(key, now)
+
+    def write(self, stream: int, data: bytes, now: float) -> None:
+        """Queue bytes, at most ``room(stream)``."""
+        self.socket.write(stream, data, now)
+
+    def room(self, stream: int) -> int:
+        """Return how many bytes the stream takes now."""
+        return self.socket.room(stream)
+
+    def segment(self, stream: int) -> int:
+        """Return the payload of one packet of the stream, bytes."""
+        return self.socket.segment(stream)
+
+    def close(self, stream: int, now: float) -> None:
+        """Send the end behind what was written; the stream can still be read."""
+        self.socket.close(stream, now)
+
+    def abort(self, stream: int, now: float) -> None:
+        """Reset the stream; no event follows."""
+        self.socket.abort(stream, now)
+
+    def abort_all(self, now: float) -> None:
+        """Reset every stream, so that the far ends notice at once."""
+        self.socket.abort_all(now)
+
+    def acknowledge_received_data(self, stream: int, length: int, now: float) -> None:
+        """Give back receive window for bytes that a `StreamData` brought."""
+        self.socket.acknowledge_received_data(stream, length, now)
+
+    # The turn
+
+    def pump(self, now: float) -> None:
+        """Turn what the sessions want to send into frames in the links' queues: the end of a turn.
+
+        Each pair of keys is asked for packets as long as the queue of its next hop has room for them.
+        """
+        for key in self.socket.ready_keys():
+            self._send_packets(key, now)
+        for port, frame in self.router.frames_to_send():
+            link = self._link_of_port.get(port)
+            if link is not None:
+                record = self._links[link]
+                record.peering.send_frame(frame, now)
+                self._link_changed(link, record)
+
+    def next_timer(self) -> float | None:
+        """Return when `handle_timer` wants to be called, seconds on the ``now`` axis, or None."""
+        self._deadlines.schedule(_ROUTER, self.router.next_timer())
+        self._deadlines.schedule(_SOCKET, self.socket.next_timer())
+        return self._deadlines.next()
+
+    def handle_timer(self, now: float) -> list[StackEvent]:
+        """Do what has become due. `pump` should follow."""
+        events: list[StackEvent] = []
+        for owner in self._deadlines.take_due(now):
+            if owner == _ROUTER:
+                self._route_up(self.router.handle_timer(now), now, events)
+            elif owner == _SOCKET:
+                events += self.socket.handle_timer(now)
+                for key in self.socket.take_repeated_keys():
+                    # The coordinates that we hold may be of where the peer was (§6); by key it is found anew.
+                    self.router.forget_coordinates(key)
+            elif owner == _GRACE:
+                self._end_grace(now, events)
+            else:
+                self._peering_timer(owner, now, events)
+        return events
+
+    # Inside
+
+    def _open_peering(self, link: int, record: _Link, key: PublicKey, now: float, events: list[StackEvent]) -> None:
+        if key == self.identity.key:
+            self._fail(link, HandshakeError("the peer has our own key"), now, events)
+            return
+        try:
+            port = self.router.add_peer(key, record.peer_type, now)
+        except LocalProtocolError as error:
+            self._fail(link, error, now, events)
+            return
+        record.port = port
+        self._link_of_port[port] = link
+        events.append(LinkUp(link, key, port))
+        for waiting in self.socket.keys():
+            self.socket.wake(waiting, now)
+
+    def _route_up(self, router_events: list[RouterEvent], now: float, events: list[StackEvent]) -> None:
+        """Take what the router reports: packets to the session, faults to the link, the rest further up."""
+        for event in router_events:
+            if isinstance(event, PacketReceived):
+                if event.destination == self.identity.key:
+                    events += self.socket.receive_packet(event.source, event.payload, now)
+                else:
+                    self.counters["packets for other keys"] += 1
+            elif isinstance(event, PeerAtFault):
+                self._fail(self._link_of_port[event.port], event.error, now, events)
+            else:
+                events.append(event)
+                if isinstance(event, RouteLearned | WakeupReceived):
+                    self.socket.wake(event.key, now)
+
+    def _link_towards(self, route: Route | None) -> int | None:
+        """Return the link that a packet would leave by; None where nobody we know of is nearer to its key than we."""
+        return self._link_of_port.get(route.port) if route is not None else None
+
+    def _send_packets(self, key: PublicKey, now: float) -> None:
+        route = self.router.route(key, now)
+        link = self._link_towards(route)
+        if route is None or link is None:
+            # What is sent now is lost, as on any bad path, and the session's own timers repeat it; a dial is given
+            # up when no route turns up.
+            self.counters["packets without a route"] += len(self.socket.packets_to_send(key, _NO_ROUTE_LIMIT, now))
+            if self.socket.connecting(key) and key not in self._unroutable:
+                self._unroutable[key] = now + ROUTE_GRACE
+                self._deadlines.schedule(_GRACE, now + ROUTE_GRACE)
+            return
+        self._unroutable.pop(key, None)
+        room = self._links[link].peering.room(key, self.identity.key)
+        if room > 0:
+            for packet in self.socket.packets_to_send(key, room, now):
+                self.router.send_packet(route, packet, now)
+
+    def _end_grace(self, now: float, events: list[StackEvent]) -> None:
+        """Fail the dials that have waited long enough for a route."""
+        for key, until in list(self._unroutable.items()):
+            if until > now:
+                self._deadlines.schedule(_GRACE, until)
+                continue
+            del self._unroutable[key]
+            if self._link_towards(self.router.route(key, now)) is None:
+                events += self.socket.fail_connecting(key, UnreachableError(f"no route to {key.hex()}"), now)
+
+    def _peering_timer(self, link: int, now: float, events: list[StackEvent]) -> None:
+        record = self._links.get(link)
+        if record is None:
+            return
+        for event in record.peering.handle_timer(now):
+            if isinstance(event, LinkFailed):
+                self._fail(link, event.error, now, events)
+        if link in self._links:
+            self._link_changed(link, record)
+
+    def _fail(self, link: int, error: PineconeError, now: float, events: list[StackEvent]) -> None:
+        self._detach(link, now, events)
+        events.append(LinkLost(link, error))
+
+    def _detach(self, link: int, now: float, events: list[StackEvent]) -> None:
+        record = self._links.pop(link, None)
+        if record is None:
+            return
+        self._sendable.pop(link, None)
+        self._deadlines.forget(link)
+        port = record.port
+        if port is not None:
+            record.port = None
+            del self._link_of_port[port]
+            self._route_up(self.router.remove_peer(port, now), now, events)
+
+    def _link_changed(self, link: int, record: _Link) -> None:
+        """Note what a link's peering wants after it was touched: to send, to be called at a time."""
+        self._deadlines.schedule(link, record.peering.next_timer())
+        if record.peering.has_data_to_send() and not record.blocked:
+            self._sendable[link] = None
+        else:
+            self._sendable.pop(link, None)
