@@ -22,7 +22,7 @@ class Deadlines:
         self._armed: dict[int, float] = {}
 
     def schedule(self, owner: int, at: float | None) -> None:
-        """Have the owner due at ``at`` (seconds on the ``now`` axis) or somewhat earlier; None: not for its own sake."""
+        """Have the owner due at ``at`` (seconds on the ``now`` axis) or somewhat earlier; None asks for nothing."""
         if at is None:
             return
         armed_at = self._armed.get(owner)

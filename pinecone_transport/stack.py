@@ -271,8 +271,7 @@ class Stack:
         record.port = port
         self._link_of_port[port] = link
         events.append(LinkUp(link, key, port))
-        for waiting in self.socket.keys():
-            self.socket.wake(waiting, now)
+        self.socket.wake_all(now)
 
     def _route_up(self, router_events: list[RouterEvent], now: float, events: list[StackEvent]) -> None:
         """Take what the router reports: packets to the session, faults to the link, the rest further up."""
