@@ -1,0 +1,6 @@
+"""Pinecone on one link. Bytes come in from below and frames go up; frames come in from above and bytes go down."""
+
+from pinecone_transport.peering.events import HandshakeCompleted, LinkFailed, PeeringEvent
+from pinecone_transport.peering.peering import Peering, PeeringState
+
+__all__ = ["HandshakeCompleted", "LinkFailed", "Peering", "PeeringEvent", "PeeringState"]

@@ -1,0 +1,132 @@
+"""What waits for one link: protocol frames in order and first, traffic by turns between flows (§3)."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final, final
+
+from pinecone_transport.identity import PublicKey
+from pinecone_transport.wire import PeerType
+
+FLOWS: Final = 254  # §3
+FLOWS_BLUETOOTH: Final = 16  # §3
+FLOW_LEAST_FRAMES: Final = 16
+"""As many frames a flow always keeps, whatever their size: the reference's depth (§3), for which senders reckon."""
+FLOW_LIMIT: Final = 256 * 1024
+FLOW_LIMIT_BLUETOOTH: Final = 32 * 1024
+"""About half a second of a good Bluetooth link: a longer queue would only be delay."""
+TRAFFIC_LIMIT: Final = 8 * 1024 * 1024
+"""Bytes of all flows of a link together; without it 254 full flows would be 65 MiB on each of 253 links."""
+
+
+@final
+class ProtocolQueue:
+    """Encoded frames, first in, first out. Its owner minds the bound.
+
+    Attributes:
+        size: Bytes that wait.
+    """
+
+    __slots__ = ("_frames", "size")
+
+    def __init__(self) -> None:
+        self._frames: Final[deque[bytes]] = deque()
+        self.size = 0
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def push(self, frame: bytes) -> None:
+        """Add an encoded frame at the end."""
+        self._frames.append(frame)
+        self.size += len(frame)
+
+    def pop(self) -> bytes:
+        """Take the first frame; there must be one."""
+        frame = self._frames.popleft()
+        self.size -= len(frame)
+        return frame
+
+
+@final
+class _Flow:
+    """The frames of the pairs of keys that share a hash."""
+
+    __slots__ = ("frames", "size")
+
+    def __init__(self) -> None:
+        self.frames: Final[deque[bytes]] = deque()
+        self.size = 0
+
+
+@final
+class FairQueue:
+    """Encoded traffic frames: one at a time from each flow in turn; a flow that is full loses its oldest.
+
+    A flow is a hash of source and destination key. Python's hash of bytes has a secret of the process in it, so
+    nobody far away can choose keys that share a flow with another's.
+
+    Attributes:
+        size: Bytes that wait.
+        dropped: Frames dropped since a flow, or all of them together, had too many bytes.
+    """
+
+    __slots__ = ("_count", "_flow_limit", "_flows", "_turns", "dropped", "size")
+
+    def __init__(self, peer_type: PeerType) -> None:
+        bluetooth = peer_type is PeerType.BLUETOOTH
+        self._flow_limit: Final = FLOW_LIMIT_BLUETOOTH if bluetooth else FLOW_LIMIT
+        self._flows: Final = tuple(_Flow() for _ in range(FLOWS_BLUETOOTH if bluetooth else FLOWS))
+        self._turns: Final[deque[_Flow]] = deque()  # the flows that have frames, each once
+        self._count = 0
+        self.size = 0
+        self.dropped = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def room(self, destination: PublicKey, source: PublicKey) -> int:
+        """Return how many more bytes this flow takes before it drops any; 0 if it is full."""
+        flow_room = self._flow_limit - self._flow(destination, source).size
+        return max(0, min(flow_room, TRAFFIC_LIMIT - self.size))
+
+    def push(self, destination: PublicKey, source: PublicKey, frame: bytes) -> None:
+        """Add an encoded frame to its flow, and drop what is then too much."""
+        flow = self._flow(destination, source)
+        if not flow.frames:
+            self._turns.append(flow)
+        flow.frames.append(frame)
+        flow.size += len(frame)
+        self.size += len(frame)
+        self._count += 1
+        while flow.size > self._flow_limit and len(flow.frames) > FLOW_LEAST_FRAMES:
+            self._drop_oldest(flow)
+        while self.size > TRAFFIC_LIMIT:
+            self._drop_oldest(max(self._turns, key=_flow_size))
+
+    def pop(self) -> bytes:
+        """Take the first frame of the flow whose turn it is; there must be one."""
+        flow = self._turns.popleft()
+        frame = self._take(flow)
+        if flow.frames:
+            self._turns.append(flow)
+        return frame
+
+    def _flow(self, destination: PublicKey, source: PublicKey) -> _Flow:
+        return self._flows[hash((destination, source)) % len(self._flows)]
+
+    def _take(self, flow: _Flow) -> bytes:
+        frame = flow.frames.popleft()
+        flow.size -= len(frame)
+        self.size -= len(frame)
+        self._count -= 1
+        return frame
+
+    def _drop_oldest(self, flow: _Flow) -> None:
+        """Drop one frame of a flow that has more than one: no frame alone reaches a limit."""
+        self._take(flow)
+        self.dropped += 1
+
+
+def _flow_size(flow: _Flow) -> int:
+    return flow.size
