@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from twisted.internet.interfaces import IReactorTime
 from zope.interface import Attribute, Interface
 
 from pinecone_transport.identity import Identity, PublicKey
@@ -50,6 +51,7 @@ class INode(Interface):
     """A running node of the overlay."""
 
     identity: Identity = Attribute("The node's key, an `Identity`.")
+    reactor: IReactorTime = Attribute("The reactor that the node runs in: the clock of whoever uses its streams.")
 
     def open_stream(key: PublicKey, receiver: StreamReceiver) -> int:  # noqa: N805
         """Dial the node with this key and return the stream's number; ``receiver`` hears how it went, never at once."""
