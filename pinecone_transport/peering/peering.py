@@ -194,7 +194,7 @@ class Peering:
             self._overflowed_at = min(self._overflowed_at, now)
 
     def room(self, destination: PublicKey, source: PublicKey) -> int:
-        """Return how many bytes of traffic the flow of these keys takes before it would drop any."""
+        """Return how many bytes of payload the flow of these keys takes now; within that it drops nothing."""
         return self._traffic.room(destination, source)
 
     # To below.

@@ -12,11 +12,13 @@ FLOWS: Final = 254  # §3
 FLOWS_BLUETOOTH: Final = 16  # §3
 FLOW_LEAST_FRAMES: Final = 16
 """As many frames a flow always keeps, whatever their size: the reference's depth (§3), for which senders reckon."""
-FLOW_LIMIT: Final = 256 * 1024
-FLOW_LIMIT_BLUETOOTH: Final = 32 * 1024
+FLOW_ROOM: Final = 256 * 1024
+FLOW_ROOM_BLUETOOTH: Final = 32 * 1024
 """About half a second of a good Bluetooth link: a longer queue would only be delay."""
+FLOW_LIMIT_FACTOR: Final = 1.5
+"""A flow drops only above this much of its room: whoever fills the room with packets need not reckon their headers."""
 TRAFFIC_LIMIT: Final = 8 * 1024 * 1024
-"""Bytes of all flows of a link together; without it 254 full flows would be 65 MiB on each of 253 links."""
+"""Bytes of all flows of a link together; without it 254 full flows would be 95 MiB on each of 253 links."""
 
 
 @final
@@ -71,11 +73,12 @@ class FairQueue:
         dropped: Frames dropped since a flow, or all of them together, had too many bytes.
     """
 
-    __slots__ = ("_count", "_flow_limit", "_flows", "_turns", "dropped", "size")
+    __slots__ = ("_count", "_flow_limit", "_flow_room", "_flows", "_turns", "dropped", "size")
 
     def __init__(self, peer_type: PeerType) -> None:
         bluetooth = peer_type is PeerType.BLUETOOTH
-        self._flow_limit: Final = FLOW_LIMIT_BLUETOOTH if bluetooth else FLOW_LIMIT
+        self._flow_room: Final = FLOW_ROOM_BLUETOOTH if bluetooth else FLOW_ROOM
+        self._flow_limit: Final = int(self._flow_room * FLOW_LIMIT_FACTOR)
         self._flows: Final = tuple(_Flow() for _ in range(FLOWS_BLUETOOTH if bluetooth else FLOWS))
         self._turns: Final[deque[_Flow]] = deque()  # the flows that have frames, each once
         self._count = 0
@@ -86,8 +89,8 @@ class FairQueue:
         return self._count
 
     def room(self, destination: PublicKey, source: PublicKey) -> int:
-        """Return how many more bytes this flow takes before it drops any; 0 if it is full."""
-        flow_room = self._flow_limit - self._flow(destination, source).size
+        """Return how many more bytes of payload this flow takes; 0 if it is full. Nothing is dropped within it."""
+        flow_room = self._flow_room - self._flow(destination, source).size
         return max(0, min(flow_room, TRAFFIC_LIMIT - self.size))
 
     def push(self, destination: PublicKey, source: PublicKey, frame: bytes) -> None:

@@ -1,0 +1,1 @@
+"""What tests share: vectors, keys, frames, a clock, and machines that face each other."""
