@@ -28,7 +28,7 @@ class PeerAtFault:
 
 @dataclass(slots=True)
 class TreeChanged:
-    """Our root, its sequence, our parent or our coordinates are not what they were."""
+    """Our root's key, our parent or our coordinates are not what they were. A new sequence alone is no change."""
 
 
 @dataclass(slots=True)

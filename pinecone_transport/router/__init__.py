@@ -1,0 +1,28 @@
+"""Packets for a key become frames for a port, and back. Frames come in from peerings, packets from sessions."""
+
+from pinecone_transport.router.events import (
+    PacketReceived,
+    PeerAtFault,
+    RouteLearned,
+    RouterEvent,
+    TreeChanged,
+    WakeupReceived,
+)
+from pinecone_transport.router.next_hop import Root
+from pinecone_transport.router.ports import Peer
+from pinecone_transport.router.router import Route, Router
+from pinecone_transport.router.state import RouterState
+
+__all__ = [
+    "PacketReceived",
+    "Peer",
+    "PeerAtFault",
+    "Root",
+    "Route",
+    "RouteLearned",
+    "Router",
+    "RouterEvent",
+    "RouterState",
+    "TreeChanged",
+    "WakeupReceived",
+]

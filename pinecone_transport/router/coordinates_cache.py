@@ -1,0 +1,57 @@
+"""Where in the tree the nodes are that sent us traffic, for as long as that is worth something (§6)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple, final
+
+from pinecone_transport.identity import PublicKey
+from pinecone_transport.router.constants import COORDINATES_TIMEOUT, MAX_COORDINATES, MAX_HOPS
+from pinecone_transport.wire import Coordinates
+
+
+class _Seen(NamedTuple):
+    coordinates: Coordinates
+    seen_at: float
+
+
+@final
+class CoordinatesCache:
+    """Coordinates by key; above its limit, what was seen least recently makes room."""
+
+    __slots__ = ("_seen", "limit")
+
+    def __init__(self, limit: int = MAX_COORDINATES) -> None:
+        self._seen: dict[PublicKey, _Seen] = {}
+        self.limit: Final = limit
+
+    def __len__(self) -> int:
+        return len(self._seen)
+
+    def __iter__(self) -> Iterator[PublicKey]:
+        """Iterate over the keys, the least recently seen first."""
+        return iter(self._seen)
+
+    def learn(self, key: PublicKey, coordinates: Coordinates, now: float) -> None:
+        """Note the source of a frame for us. Empty coordinates say nothing, very long ones would crowd the frames."""
+        if not 0 < len(coordinates) <= MAX_HOPS:
+            return
+        self._seen.pop(key, None)
+        self._seen[key] = _Seen(coordinates, now)
+        if len(self._seen) > self.limit:
+            del self._seen[next(iter(self._seen))]
+
+    def get(self, key: PublicKey, now: float) -> Coordinates:
+        """Return coordinates seen less than 60 s ago, else empty ones. Source: §6."""
+        seen = self._seen.get(key)
+        if seen is None or now - seen.seen_at >= COORDINATES_TIMEOUT:
+            return ()
+        return seen.coordinates
+
+    def forget(self, key: PublicKey) -> None:
+        """Route by key from now on."""
+        self._seen.pop(key, None)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._seen.clear()
