@@ -1,0 +1,27 @@
+"""Streams between two keys: packets for a key go out below, bytes of streams come out above."""
+
+from pinecone_transport.session.events import (
+    SessionEvent,
+    StreamAccepted,
+    StreamClosed,
+    StreamConnected,
+    StreamData,
+    StreamEnded,
+    StreamLost,
+    StreamWritable,
+)
+from pinecone_transport.session.utp import SessionInfo, UtpLimits, UtpSocket
+
+__all__ = [
+    "SessionEvent",
+    "SessionInfo",
+    "StreamAccepted",
+    "StreamClosed",
+    "StreamConnected",
+    "StreamData",
+    "StreamEnded",
+    "StreamLost",
+    "StreamWritable",
+    "UtpLimits",
+    "UtpSocket",
+]

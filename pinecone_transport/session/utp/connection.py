@@ -1,0 +1,491 @@
+"""One µTP connection: the state machine between its SYN and its end (BEP 29, §8)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final, final
+
+from pinecone_transport.errors import PineconeError, StreamResetError, StreamTimeoutError
+from pinecone_transport.identity import PublicKey
+from pinecone_transport.session.budget import Budget
+from pinecone_transport.session.events import (
+    SessionEvent,
+    StreamAccepted,
+    StreamClosed,
+    StreamConnected,
+    StreamData,
+    StreamEnded,
+    StreamLost,
+    StreamWritable,
+)
+from pinecone_transport.session.utp.limits import UtpLimits
+from pinecone_transport.session.utp.packet import (
+    HEADER,
+    MAX_PAYLOAD,
+    MAX_SELECTIVE_ACK,
+    SELECTIVE_ACK,
+    ST_DATA,
+    ST_FIN,
+    ST_RESET,
+    ST_STATE,
+    ST_SYN,
+    VERSION,
+    UtpPacket,
+    encode_reset,
+)
+from pinecone_transport.session.utp.receive_buffer import MAX_AHEAD, ReceiveBuffer
+from pinecone_transport.session.utp.send_buffer import SendBuffer
+from pinecone_transport.session.utp.states import TRANSITIONS, Input, State
+
+ACK_DUE: Final = 1
+SYN_DUE: Final = 2
+PROBE_DUE: Final = 4
+
+DUPLICATE_ACKS: Final = 3
+"""So many acknowledgements of the same packet mean that the next one is lost (BEP 29, packet loss)."""
+WAKE_INTERVAL: Final = 0.1
+"""Seconds between two times that a connection sends again because its path may be back."""
+
+_OLD: Final = 4 * MAX_AHEAD
+"""How far behind the newest a number may be: as old as a packet can be that others have overtaken on the way."""
+_NEVER: Final = float("inf")
+
+
+@final
+class Connection:
+    """One end of a connection. Its socket feeds it packets and time, and pulls packets from it.
+
+    Attributes:
+        stream: The number that the owner knows it by.
+        key: The far end's.
+        receive_id: The connection id of packets to us.
+        send_id: The connection id of packets from us.
+        syn_seq: The number of the SYN that opened it, whoever sent it.
+        state: Changed in one place only, by `TRANSITIONS`.
+        due: `ACK_DUE`, `SYN_DUE`, `PROBE_DUE`: what has to leave even without data.
+        repeated: Whether a packet was not acknowledged in time since this was last looked at, and set to False.
+    """
+
+    __slots__ = (
+        "_advertised",
+        "_backoff",
+        "_budget",
+        "_counters",
+        "_duplicate_acks",
+        "_heard_at",
+        "_limits",
+        "_opened_at",
+        "_peer_window",
+        "_probed_at",
+        "_progress_at",
+        "_receive_buffer",
+        "_repeat_at",
+        "_reply_micro",
+        "_room_wanted",
+        "_send_buffer",
+        "_window_probe",
+        "_woken_at",
+        "due",
+        "key",
+        "receive_id",
+        "repeated",
+        "segment",
+        "send_id",
+        "state",
+        "stream",
+        "syn_seq",
+    )
+
+    def __init__(
+        self,
+        stream: int,
+        key: PublicKey,
+        receive_id: int,
+        *,
+        first_seq: int,
+        syn: UtpPacket | None,
+        budget: Budget,
+        limits: UtpLimits,
+        counters: Counter[str],
+        now: float,
+    ) -> None:
+        self.stream: Final = stream
+        self.key: Final = key
+        self.receive_id: Final = receive_id
+        self.send_id: Final = (receive_id + 1) & 0xFFFF if syn is None else syn.connection_id
+        self.segment: Final = min(MAX_PAYLOAD, limits.packet - HEADER.size - 2 - MAX_SELECTIVE_ACK)
+        self.repeated = False
+        self._budget: Final = budget
+        self._limits: Final = limits
+        self._counters: Final = counters
+        self._opened_at: Final = now
+        self._heard_at = self._probed_at = self._progress_at = now
+        self._woken_at = -_NEVER
+        self._backoff = 0
+        self._duplicate_acks = 0
+        self._room_wanted = False
+        self._window_probe = False
+        self._advertised = limits.receive_window
+        if syn is None:
+            self.state = State.SYN_SENT
+            self.due = SYN_DUE
+            self.syn_seq = first_seq
+            self._send_buffer = SendBuffer((first_seq + 1) & 0xFFFF, budget)
+            self._receive_buffer = ReceiveBuffer(1, limits.receive_window, counters)
+            self._repeat_at = now + self._timeout()
+            self._reply_micro = self._peer_window = 0
+        else:
+            self.state = State.SYN_RECEIVED
+            self.due = ACK_DUE
+            self.syn_seq = syn.seq_nr
+            self._send_buffer = SendBuffer(first_seq, budget)
+            self._receive_buffer = ReceiveBuffer((syn.seq_nr + 1) & 0xFFFF, limits.receive_window, counters)
+            self._repeat_at = _NEVER
+            self._reply_micro = _micro(now, syn.timestamp)
+            self._peer_window = syn.wnd_size
+
+    # From above
+
+    def room(self) -> int:
+        """Return how many bytes may be written: none, rather than less than a packet."""
+        room = self._limits.send_buffer - self._send_buffer.held
+        return room if room >= min(self.segment, self._limits.send_buffer) and not self._send_buffer.finished else 0
+
+    def write(self, data: bytes, now: float) -> None:
+        """Queue bytes, at most `room`."""
+        if not data:
+            return
+        if not self._send_buffer.held:
+            self._progress_at = now
+        self._send_buffer.write(data)
+        if not self.room():
+            self._room_wanted = True
+
+    def close(self, now: float) -> None:
+        """Send the end behind what was written. While the dial goes on, that waits for its answer."""
+        if self._send_buffer.finished:
+            return
+        if not self._send_buffer.held:
+            self._progress_at = now
+        self._send_buffer.finished = True
+        self._room_wanted = False
+        if self.state is not State.SYN_SENT:
+            self._set_state(Input.CLOSE)
+
+    def acknowledge_received_data(self, length: int) -> None:
+        """The owner is done with so many bytes; the far end is told when that is a good part of the window."""
+        buffer = self._receive_buffer
+        buffer.unacknowledged = max(0, buffer.unacknowledged - length)
+        if buffer.window() - self._advertised >= self._limits.receive_window // 4 and not buffer.ended:
+            self.due |= ACK_DUE
+
+    def end(self) -> None:
+        """The connection is over without further words."""
+        self._set_state(Input.END)
+        self._send_buffer.discard()
+        self.due = 0
+
+    def fail(self, error: PineconeError, events: list[SessionEvent]) -> None:
+        """The connection is over for ``error``; one that the owner never heard of goes silently."""
+        known = self.state is not State.SYN_RECEIVED
+        self.end()
+        if known:
+            events.append(StreamLost(self.stream, error))
+
+    def wake(self, now: float) -> None:
+        """The way to the far end may be back: send again at once what had no answer in its time."""
+        if now < self._woken_at + WAKE_INTERVAL:
+            return
+        self._backoff = 0
+        if self.state is State.SYN_SENT:
+            self.due |= SYN_DUE
+        elif self._send_buffer.outstanding and now - self._progress_at > 2 * self._budget.rtt.smoothed:
+            self._send_buffer.lose_all()
+        else:
+            return
+        self._woken_at = now
+        self._repeat_at = now + self._timeout()
+
+    # From below
+
+    def receive(self, packet: UtpPacket, now: float, events: list[SessionEvent]) -> None:
+        """Take a packet with our connection id that is not a SYN."""
+        if self.state is State.SYN_SENT:
+            self._receive_answer(packet, now, events)
+            return
+        send_buffer = self._send_buffer
+        # How many packets this acknowledges anew; "negative" if others have overtaken it.
+        advance = (packet.ack_nr - send_buffer.acked_seq) & 0xFFFF
+        outstanding = len(send_buffer.outstanding)
+        if packet.type == ST_RESET:
+            if advance <= outstanding + 1:
+                self._receive_reset(events)
+            else:
+                self._counters["implausible resets"] += 1
+            return
+        behind = (self._receive_buffer.next_seq + MAX_AHEAD - packet.seq_nr) & 0xFFFF
+        if (advance > outstanding and (advance < 0x10000 - _OLD or self.state is State.SYN_RECEIVED)) or behind > _OLD:
+            # Not from the far end, unless much was lost. A sender of data is told where we are.
+            self._counters["implausible packets"] += 1
+            if packet.type != ST_STATE:
+                self.due |= ACK_DUE
+            return
+        self._heard_at = now
+        self._reply_micro = _micro(now, packet.timestamp)
+        if self.state is State.SYN_RECEIVED:
+            self._set_state(Input.OPENED)
+            events.append(StreamAccepted(self.stream, self.key))
+        if advance <= outstanding:
+            self._receive_ack(packet, advance, now, events)
+        if packet.type != ST_STATE:
+            self._receive_data(packet, events)
+
+    def receive_syn(self, packet: UtpPacket) -> bool:
+        """Take a SYN that would have our connection id; return False if it is not the one that opened this."""
+        if self.receive_id != (packet.connection_id + 1) & 0xFFFF or packet.seq_nr != self.syn_seq:
+            return False
+        self.due |= ACK_DUE
+        return True
+
+    def _receive_answer(self, packet: UtpPacket, now: float, events: list[SessionEvent]) -> None:
+        """Take a packet while we wait for the ST_STATE that answers our SYN."""
+        if packet.ack_nr != self.syn_seq:
+            self._counters["implausible packets"] += 1
+        elif packet.type == ST_RESET:
+            self._receive_reset(events)
+        elif packet.type == ST_STATE:
+            if not self._backoff and self._woken_at < 0:
+                self._budget.rtt.add_sample(now - self._opened_at)
+            self._set_state(Input.OPENED)
+            # The far end's first data carries the very number that its ST_STATE carries (§8).
+            self._receive_buffer.next_seq = packet.seq_nr
+            self._peer_window = packet.wnd_size
+            self._reply_micro = _micro(now, packet.timestamp)
+            self._heard_at = self._probed_at = self._progress_at = now
+            self._backoff = 0
+            self._repeat_at = _NEVER
+            # Unless data goes out at once, this shows the far end that its ST_STATE has come.
+            self.due = ACK_DUE
+            events.append(StreamConnected(self.stream))
+            if self._send_buffer.finished:
+                self._set_state(Input.CLOSE)
+
+    def _receive_reset(self, events: list[SessionEvent]) -> None:
+        """A far end that has said its end, all of which is here, may forget the connection there and then (§8)."""
+        if self.state in (State.CLOSE_WAIT, State.LAST_ACK):
+            self.end()
+            events.append(StreamClosed(self.stream))
+        else:
+            self.fail(StreamResetError("the far end reset the stream"), events)
+
+    def _receive_ack(self, packet: UtpPacket, advance: int, now: float, events: list[SessionEvent]) -> None:
+        send_buffer = self._send_buffer
+        if advance or packet.extensions:
+            fin_was_outstanding = send_buffer.fin_sent and bool(send_buffer.outstanding)
+            count = send_buffer.acknowledge(advance, packet.selective_ack, now)
+            if count:
+                self._progress(count, packet.reply_micro, now)
+            self._lost(send_buffer.detect_lost(), now)
+            if fin_was_outstanding and not send_buffer.outstanding:
+                self._fin_acknowledged(events)
+        elif packet.type == ST_STATE and packet.wnd_size == self._peer_window and send_buffer.outstanding:
+            self._duplicate_acks += 1
+            if self._duplicate_acks == DUPLICATE_ACKS:
+                self._lost(send_buffer.lose_first(), now)
+        self._peer_window = packet.wnd_size
+        if self._window_shut():
+            # It is alive and takes nothing: that is patience, not death.
+            self._progress_at = now
+        if self._room_wanted and self._limits.send_buffer - send_buffer.held >= self._writable_from():
+            self._room_wanted = False
+            events.append(StreamWritable(self.stream))
+
+    def _progress(self, count: int, reply_micro: int, now: float) -> None:
+        """So many packets have arrived."""
+        budget = self._budget
+        send_buffer = self._send_buffer
+        if send_buffer.sampled_at:
+            budget.rtt.add_sample(now - send_buffer.sampled_at)
+        budget.acknowledged(count, reply_micro, now)
+        self._progress_at = now
+        self._backoff = 0
+        self._duplicate_acks = 0
+        self._window_probe = False
+        self._repeat_at = now + self._timeout() if send_buffer.outstanding else _NEVER
+
+    def _lost(self, sent_at: float | None, now: float) -> None:
+        if sent_at is not None:
+            self._counters["losses"] += 1
+            self._budget.congestion.on_lost(sent_at, now)
+
+    def _fin_acknowledged(self, events: list[SessionEvent]) -> None:
+        self._set_state(Input.FIN_ACKNOWLEDGED)
+        if self.state is State.CLOSED:
+            events.append(StreamClosed(self.stream))
+
+    def _receive_data(self, packet: UtpPacket, events: list[SessionEvent]) -> None:
+        self.due |= ACK_DUE
+        buffer = self._receive_buffer
+        data = buffer.receive(packet.seq_nr, packet.payload, packet.type == ST_FIN)
+        if data is None:
+            return
+        if data:
+            events.append(StreamData(self.stream, data))
+        if buffer.ended:
+            events.append(StreamEnded(self.stream))
+            if self.state is State.FIN_WAIT_2:
+                events.append(StreamClosed(self.stream))
+            self._set_state(Input.FIN_RECEIVED)
+
+    # To below
+
+    def has_data(self) -> bool:
+        """Tell whether `data_packet` would return one."""
+        if self.state is State.SYN_SENT or self.state is State.SYN_RECEIVED:
+            return False
+        return self._send_buffer.can_send(self._window(), self.segment)
+
+    def data_packet(self, now: float, now_us: int) -> bytes | None:
+        """Return the next packet of the stream, with the acknowledgement that is due, or None."""
+        send_buffer = self._send_buffer
+        packet = send_buffer.next_packet(self._window(), self.segment)
+        if packet is None:
+            return None
+        if packet.sends:
+            self._counters["packets repeated"] += 1
+        send_buffer.sent(packet, now)
+        if self._repeat_at == _NEVER or packet is send_buffer.outstanding[0]:
+            self._repeat_at = now + self._timeout()
+        selective = self._receive_buffer.selective_ack() if self.due else b""
+        self.due = 0
+        return self._encode(packet.type, packet.seq_nr, selective, now_us) + packet.payload
+
+    def control_packet(self, now_us: int) -> bytes:
+        """Return the packet that is due: SYN, probe, or acknowledgement."""
+        due = self.due
+        self.due = 0
+        if due & SYN_DUE:
+            return HEADER.pack(
+                ST_SYN << 4 | VERSION, 0, self.receive_id, now_us, 0, self._limits.receive_window, self.syn_seq, 0
+            )
+        if due & PROBE_DUE:
+            # A packet that the far end has had long ago, without its payload: it answers, where it would not answer
+            # an acknowledgement, and resets what it does not know.
+            return self._encode(ST_DATA, self._send_buffer.acked_seq, self._receive_buffer.selective_ack(), now_us)
+        return self._encode(ST_STATE, self._send_buffer.next_seq, self._receive_buffer.selective_ack(), now_us)
+
+    def reset_packet(self) -> bytes:
+        """Return an ST_RESET that the far end can tell from a guess."""
+        return encode_reset(self.send_id, self._send_buffer.next_seq, (self._receive_buffer.next_seq - 1) & 0xFFFF)
+
+    def _encode(self, kind: int, seq_nr: int, selective: bytes, now_us: int) -> bytes:
+        buffer = self._receive_buffer
+        self._advertised = window = buffer.window()
+        header = HEADER.pack(
+            kind << 4 | VERSION,
+            SELECTIVE_ACK if selective else 0,
+            self.send_id,
+            now_us,
+            self._reply_micro,
+            window,
+            seq_nr,
+            (buffer.next_seq - 1) & 0xFFFF,
+        )
+        return b"".join((header, bytes((0, len(selective))), selective)) if selective else header
+
+    # Time
+
+    def deadline(self, now: float) -> float:
+        """Return when `handle_timer` is to be called, if nothing else happens before."""
+        limits = self._limits
+        if self.state is State.SYN_SENT:
+            return min(self._repeat_at, self._opened_at + limits.connect_timeout)
+        if self.state is State.SYN_RECEIVED:
+            return self._opened_at + limits.connect_timeout
+        if self._send_buffer.outstanding or self._send_buffer.unsent():
+            if self._repeat_at == _NEVER and not self.has_data():
+                # The window is shut and no packet is out whose acknowledgement would open it.
+                self._repeat_at = now + self._timeout()
+            return min(self._repeat_at, self._progress_at + limits.dead_after)
+        silent_since = max(self._heard_at, self._probed_at)
+        return min(silent_since, self._heard_at + limits.dead_after) + limits.keepalive_after
+
+    def handle_timer(self, now: float, events: list[SessionEvent]) -> None:
+        """Do what is due; harmless when called too early."""
+        limits = self._limits
+        if self.state is State.SYN_SENT:
+            if now >= self._opened_at + limits.connect_timeout:
+                self.fail(StreamTimeoutError("the far end did not answer the SYN"), events)
+            elif now >= self._repeat_at:
+                self._back_off(now)
+                self.due |= SYN_DUE
+        elif self.state is State.SYN_RECEIVED:
+            if now >= self._opened_at + limits.connect_timeout:
+                self._counters["half-open connections expired"] += 1
+                self.end()
+        elif self._send_buffer.outstanding or self._send_buffer.unsent():
+            if now >= self._progress_at + limits.dead_after:
+                self._give_up(events)
+            elif now >= self._repeat_at:
+                self._repeat(now)
+        elif now >= self._heard_at + limits.keepalive_after + limits.dead_after:
+            self._give_up(events)
+        elif now >= max(self._heard_at, self._probed_at) + limits.keepalive_after:
+            self._probed_at = now
+            self.due |= PROBE_DUE
+
+    def _repeat(self, now: float) -> None:
+        """No acknowledgement came in time, or the window stays shut."""
+        outstanding = self._send_buffer.outstanding
+        if not outstanding:
+            self._window_probe = True
+            self._repeat_at = now + self._timeout()
+        elif self._window_shut() and self._heard_at >= outstanding[0].sent_at:
+            self._send_buffer.lose_first()
+            self._repeat_at = now + self._timeout()
+        else:
+            self._send_buffer.lose_all()
+            self._budget.congestion.on_timeout(now)
+            self._back_off(now)
+
+    def _back_off(self, now: float) -> None:
+        self._counters["timeouts"] += 1
+        self._backoff += 1
+        self._repeat_at = now + self._timeout()
+        self.repeated = True
+
+    def _give_up(self, events: list[SessionEvent]) -> None:
+        if self.state is State.LAST_ACK and not self._send_buffer.held:
+            # All bytes of both sides have arrived; only our end may not have.
+            self.end()
+            events.append(StreamClosed(self.stream))
+        else:
+            self.fail(StreamTimeoutError("the far end does not acknowledge"), events)
+
+    def _timeout(self) -> float:
+        """Return how long to wait for an acknowledgement, longer each time in a row that none came."""
+        timeout = self._budget.rtt.timeout
+        return max(timeout, min(timeout * (1 << min(self._backoff, 8)), self._limits.max_rto))
+
+    def _window(self) -> int:
+        """Return the far end's window; one byte may always go to see whether it is still shut."""
+        return self._peer_window or self._window_probe
+
+    def _window_shut(self) -> bool:
+        """Tell whether the far end has no room for what it must have next."""
+        outstanding = self._send_buffer.outstanding
+        if outstanding:
+            return self._peer_window < len(outstanding[0].payload)
+        return self._peer_window == 0
+
+    def _writable_from(self) -> int:
+        """Return the room from which on a waiting owner is told: a quarter, so that it writes large pieces."""
+        return max(min(self.segment, self._limits.send_buffer), self._limits.send_buffer // 4)
+
+    def _set_state(self, what: Input) -> None:
+        self.state = TRANSITIONS[self.state, what]
+
+
+def _micro(now: float, timestamp: int) -> int:
+    """Return how old a packet is by the two clocks, whatever that means: only differences of it count."""
+    return (int(now * 1e6) - timestamp) & 0xFFFFFFFF

@@ -1,0 +1,46 @@
+"""What a `UtpSocket` allows itself and its peers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UtpLimits:
+    """Bounds and times of a `UtpSocket`; the defaults suit deployed nodes (§8).
+
+    Attributes:
+        packet: Longest packet that we send, bytes, header included; Go nodes cut longer ones than 8,192 short.
+        receive_window: Bytes per stream that may lie here without being acknowledged by the stream's owner.
+        send_buffer: Bytes per stream that may wait for being sent and acknowledged by the far end.
+        window_packets: Data packets in flight to one key at most, however fast its path is.
+        window_bytes: The same in bytes.
+        connections: Connections with all keys.
+        connections_per_key: Connections with one key.
+        half_open: Connections that far nodes have begun and not shown to be real, all keys; the oldest goes first.
+        half_open_per_key: The same for one key.
+        resets: Answers to packets of unknown connections that wait for being sent.
+        resets_per_key: The same for one key.
+        connect_timeout: Seconds after which a dial without an answer fails.
+        dead_after: Seconds after which a stream whose data is not acknowledged, or that answers no probe, is lost.
+        keepalive_after: Seconds of silence on an open stream after which the far end is asked whether it is there.
+        min_rto: Seconds that a packet is given to be acknowledged at least. Go nodes hold acknowledgements for 0.5 s.
+        max_rto: Seconds above which waiting longer and longer for an acknowledgement stops.
+    """
+
+    packet: int = 8192
+    receive_window: int = 1 << 20
+    send_buffer: int = 1 << 20
+    window_packets: int = 256
+    window_bytes: int = 2 << 20
+    connections: int = 4096
+    connections_per_key: int = 256
+    half_open: int = 256
+    half_open_per_key: int = 32
+    resets: int = 256
+    resets_per_key: int = 16
+    connect_timeout: float = 15.0
+    dead_after: float = 30.0
+    keepalive_after: float = 29.0
+    min_rto: float = 1.0
+    max_rto: float = 2.0

@@ -1,0 +1,99 @@
+"""The receiving half of a stream: packets in any order become bytes in order."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final, final
+
+from pinecone_transport.session.utp.packet import MAX_SELECTIVE_ACK
+
+MAX_AHEAD: Final = 8 * MAX_SELECTIVE_ACK
+"""How far ahead of the next one a packet may be, in packets: as far as can be acknowledged."""
+
+
+@final
+class ReceiveBuffer:
+    """Bytes that came, until they are in order and their owner is done with them.
+
+    Args:
+        capacity: Bytes that may lie here or with the owner. Nothing beyond it is kept.
+        counters: Where what is dropped is counted.
+
+    Attributes:
+        next_seq: The number of the packet that is next in order.
+        unacknowledged: Bytes that the owner was given and has not acknowledged.
+        ended: Whether the end has come, and all before it.
+    """
+
+    __slots__ = ("_ahead", "_ahead_bytes", "_capacity", "_counters", "_fin_seq", "ended", "next_seq", "unacknowledged")
+
+    def __init__(self, next_seq: int, capacity: int, counters: Counter[str]) -> None:
+        self._capacity: Final = capacity
+        self._counters: Final = counters
+        self._ahead: dict[int, bytes] = {}
+        self._ahead_bytes = 0
+        self._fin_seq: int | None = None
+        self.next_seq = next_seq
+        self.unacknowledged = 0
+        self.ended = False
+
+    def window(self) -> int:
+        """Return how many more bytes may come, of those not yet here."""
+        return max(0, self._capacity - self.unacknowledged - self._ahead_bytes)
+
+    def receive(self, seq_nr: int, payload: bytes, fin: bool) -> bytes | None:
+        """Take a packet and return the bytes that are now in order, which may be none; None if nothing came in order.
+
+        What is returned counts against the window until ``unacknowledged`` is lowered.
+        """
+        offset = (seq_nr - self.next_seq) & 0xFFFF
+        if offset >= 0x8000 or self.ended or seq_nr in self._ahead:
+            self._counters["duplicate packets"] += 1
+            return None
+        if offset > MAX_AHEAD or len(payload) > self.window() or self._beyond_end(offset):
+            self._counters["packets outside the window"] += 1
+            return None
+        if fin and self._fin_seq is None:
+            self._fin_seq = seq_nr
+        if offset:
+            self._ahead[seq_nr] = payload
+            self._ahead_bytes += len(payload)
+            return None
+        if self._ahead:
+            payload = self._join(payload)
+        else:
+            self.next_seq = (seq_nr + 1) & 0xFFFF
+        if self._fin_seq is not None and self.next_seq == (self._fin_seq + 1) & 0xFFFF:
+            self.ended = True
+        self.unacknowledged += len(payload)
+        return payload
+
+    def _beyond_end(self, offset: int) -> bool:
+        return self._fin_seq is not None and offset > (self._fin_seq - self.next_seq) & 0xFFFF
+
+    def _join(self, payload: bytes) -> bytes:
+        """Return the payload and all that follows it without a gap."""
+        parts = [payload]
+        ahead = self._ahead
+        following = (self.next_seq + 1) & 0xFFFF
+        while following in ahead:
+            part = ahead.pop(following)
+            self._ahead_bytes -= len(part)
+            parts.append(part)
+            following = (following + 1) & 0xFFFF
+        self.next_seq = following
+        return b"".join(parts)
+
+    def selective_ack(self) -> bytes:
+        """Return which packets after the missing one are here, as the extension has it; empty without a gap.
+
+        Bit 0 of the first byte is the packet after the missing one. Source: BEP 29, selective ACK.
+        """
+        if not self._ahead:
+            return b""
+        after_missing = self.next_seq + 1
+        bits = 0
+        for seq_nr in self._ahead:
+            bits |= 1 << ((seq_nr - after_missing) & 0xFFFF)
+        length = (bits.bit_length() + 31) // 32 * 4
+        return bits.to_bytes(length, "little")

@@ -1,0 +1,257 @@
+"""The sending half of a stream: bytes become numbered packets, which are kept until they are acknowledged."""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import islice
+from typing import Final, final
+
+from pinecone_transport.session.budget import Budget
+from pinecone_transport.session.utp.packet import ST_DATA, ST_FIN
+
+MAX_OUTSTANDING: Final = 255
+"""Packets that may be unacknowledged: a selective acknowledgement has to reach the last of them."""
+REORDERING: Final = 3
+"""A packet is taken for lost when one that was sent so many packets later has arrived (RFC 9002 §6.1.1)."""
+
+_IN_FLIGHT: Final = 0
+_LOST: Final = 1
+_ARRIVED: Final = 2
+
+
+@final
+class SentPacket:
+    """A packet that was sent at least once.
+
+    Attributes:
+        type: `ST_DATA` or `ST_FIN`.
+        seq_nr: Its number, the same each time it is sent.
+        payload: Its bytes; empty once they have arrived.
+        order: Which of all packets sent on the connection its last sending was.
+        sends: How often it was sent.
+        sent_at: When it was sent last.
+        status: In flight, lost, or arrived.
+    """
+
+    __slots__ = ("order", "payload", "sends", "sent_at", "seq_nr", "status", "type")
+
+    def __init__(self, type: int, seq_nr: int, payload: bytes) -> None:
+        self.type: Final = type
+        self.seq_nr: Final = seq_nr
+        self.payload = payload
+        self.order = 0
+        self.sends = 0
+        self.sent_at = 0.0
+        self.status = _LOST
+
+
+@final
+class SendBuffer:
+    """Bytes of a stream from being written to being acknowledged.
+
+    Attributes:
+        acked_seq: The last number that was acknowledged with all before it.
+        held: Bytes kept: waiting, in flight, or to be repeated.
+        waiting: Bytes that were never sent.
+        outstanding: Packets sent and not yet acknowledged with all before them, in order.
+        finished: Whether the end follows the bytes written.
+        fin_sent: Whether it was sent.
+        sampled_at: When the youngest packet that the last acknowledgement was for, and that was sent once, was sent;
+            0.0 for none.
+    """
+
+    __slots__ = (
+        "_arrived_order",
+        "_budget",
+        "_chunks",
+        "_lost",
+        "_offset",
+        "_order",
+        "acked_seq",
+        "fin_sent",
+        "finished",
+        "held",
+        "outstanding",
+        "sampled_at",
+        "waiting",
+    )
+
+    def __init__(self, first_seq: int, budget: Budget) -> None:
+        self._budget: Final = budget
+        self._chunks: deque[bytes] = deque()
+        self._offset = 0
+        self._lost: deque[SentPacket] = deque()
+        self._order = 0
+        self._arrived_order = 0
+        self.acked_seq = (first_seq - 1) & 0xFFFF
+        self.held = 0
+        self.waiting = 0
+        self.outstanding: deque[SentPacket] = deque()
+        self.finished = False
+        self.fin_sent = False
+        self.sampled_at = 0.0
+
+    @property
+    def next_seq(self) -> int:
+        """The number of the next new packet."""
+        return (self.acked_seq + 1 + len(self.outstanding)) & 0xFFFF
+
+    def write(self, data: bytes) -> None:
+        """Queue bytes."""
+        self._chunks.append(data)
+        self.held += len(data)
+        self.waiting += len(data)
+
+    def unsent(self) -> bool:
+        """Tell whether there are bytes, or the end, that were never sent."""
+        return self.waiting > 0 or (self.finished and not self.fin_sent)
+
+    def can_send(self, window: int, segment: int) -> bool:
+        """Tell whether `next_packet` would return one."""
+        if self._lost:
+            return True
+        if len(self.outstanding) >= MAX_OUTSTANDING:
+            return False
+        if self.waiting:
+            return self._payload_length(window, segment) > 0
+        return self.finished and not self.fin_sent
+
+    def next_packet(self, window: int, segment: int) -> SentPacket | None:
+        """Return what is to be sent next: what was lost first, then what is new and fits the far end's window."""
+        lost = self._lost
+        while lost:
+            packet = lost.popleft()
+            if packet.status == _LOST:
+                return packet
+        if len(self.outstanding) >= MAX_OUTSTANDING:
+            return None
+        if self.waiting:
+            length = self._payload_length(window, segment)
+            if not length:
+                return None
+            packet = SentPacket(ST_DATA, self.next_seq, self._take(length))
+        elif self.finished and not self.fin_sent:
+            packet = SentPacket(ST_FIN, self.next_seq, b"")
+            self.fin_sent = True
+        else:
+            return None
+        self.outstanding.append(packet)
+        return packet
+
+    def sent(self, packet: SentPacket, now: float) -> None:
+        """The packet from `next_packet` leaves."""
+        self._order += 1
+        packet.order = self._order
+        packet.sends += 1
+        packet.sent_at = now
+        packet.status = _IN_FLIGHT
+        self._budget.take(len(packet.payload))
+
+    def acknowledge(self, advance: int, selective: bytes, now: float) -> int:
+        """The next ``advance`` packets have arrived, and those of ``selective``; return how many that is news of."""
+        count = 0
+        self.sampled_at = 0.0
+        outstanding = self.outstanding
+        for _ in range(advance):
+            packet = outstanding.popleft()
+            if packet.status != _ARRIVED:
+                count += 1
+                self._arrived(packet, now)
+        self.acked_seq = (self.acked_seq + advance) & 0xFFFF
+        if selective:
+            # Bit 0 is for the packet after the one that is missing.
+            bits = int.from_bytes(selective, "little")
+            for packet in islice(outstanding, 1, None):
+                if not bits:
+                    break
+                if bits & 1 and packet.status != _ARRIVED:
+                    count += 1
+                    self._arrived(packet, now)
+                bits >>= 1
+        return count
+
+    def _arrived(self, packet: SentPacket, now: float) -> None:
+        length = len(packet.payload)
+        self.held -= length
+        if packet.status == _IN_FLIGHT:
+            self._budget.release(length)
+        packet.status = _ARRIVED
+        packet.payload = b""
+        if packet.sends == 1:
+            self.sampled_at = max(self.sampled_at, packet.sent_at)
+        elif now - packet.sent_at < self._budget.rtt.minimum:
+            # It was the first sending that arrived: the repeat cannot have been answered yet.
+            return
+        self._arrived_order = max(self._arrived_order, packet.order)
+
+    def detect_lost(self) -> float | None:
+        """Mark what must be lost, since later packets have arrived; return when the youngest was sent, or None."""
+        limit = self._arrived_order - REORDERING
+        youngest = None
+        for packet in self.outstanding:
+            if packet.order > limit:
+                if packet.sends == 1:
+                    # Whatever follows was sent later still.
+                    break
+            elif packet.status == _IN_FLIGHT:
+                self._lose(packet)
+                youngest = packet.sent_at if youngest is None else max(youngest, packet.sent_at)
+        return youngest
+
+    def lose_first(self) -> float | None:
+        """Mark the first outstanding packet as lost if it is in flight; return when it was sent, or None."""
+        packet = self.outstanding[0]
+        if packet.status != _IN_FLIGHT:
+            return None
+        self._lose(packet)
+        return packet.sent_at
+
+    def lose_all(self) -> None:
+        """Mark all that is in flight as lost, so that it is sent again in order."""
+        for packet in self.outstanding:
+            if packet.status == _IN_FLIGHT:
+                packet.status = _LOST
+                self._budget.release(len(packet.payload))
+        self._lost = deque(packet for packet in self.outstanding if packet.status == _LOST)
+
+    def discard(self) -> None:
+        """The connection is over: nothing of it is in flight any more."""
+        self.lose_all()
+        self._lost.clear()
+
+    def _lose(self, packet: SentPacket) -> None:
+        packet.status = _LOST
+        self._budget.release(len(packet.payload))
+        self._lost.append(packet)
+
+    def _payload_length(self, window: int, segment: int) -> int:
+        """Return how many bytes the next new packet may have: a whole one, or a smaller one if nothing is under way.
+
+        Waiting for more window costs nothing as long as an acknowledgement is to come.
+        """
+        length = min(segment, self.waiting)
+        unacknowledged = self.held - self.waiting
+        if length <= window - unacknowledged:
+            return length
+        return 0 if unacknowledged else window
+
+    def _take(self, length: int) -> bytes:
+        self.waiting -= length
+        chunks = self._chunks
+        start = self._offset
+        parts = []
+        while True:
+            chunk = chunks[0]
+            stop = start + length
+            if stop < len(chunk):
+                self._offset = stop
+                parts.append(chunk[start:stop])
+                break
+            parts.append(chunk[start:] if start else chunk)
+            chunks.popleft()
+            length -= len(chunk) - start
+            start = 0
+            if not length:
+                self._offset = 0
+                break
+        return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -1,0 +1,462 @@
+"""All µTP connections of a node: packets find their connection, connections take turns to send.
+
+From below come packets with the key that sent them, from above streams by number. The connections with one key share
+a `Budget`. The owner asks `UtpSocket.ready_keys` who has something to send, and pulls it with
+`UtpSocket.packets_to_send`; acknowledgements leave with it, one per connection and pull.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Final, final
+
+from pinecone_transport.deadlines import Deadlines
+from pinecone_transport.errors import LocalProtocolError, PineconeError, UtpError
+from pinecone_transport.identity import PublicKey
+from pinecone_transport.randomness import RandomSource
+from pinecone_transport.session.budget import Budget
+from pinecone_transport.session.events import SessionEvent
+from pinecone_transport.session.utp.congestion import Ledbat
+from pinecone_transport.session.utp.connection import Connection
+from pinecone_transport.session.utp.limits import UtpLimits
+from pinecone_transport.session.utp.packet import ST_RESET, ST_SYN, UtpPacket, decode_packet, encode_reset
+from pinecone_transport.session.utp.rtt import RttEstimator
+from pinecone_transport.session.utp.states import State
+
+
+@dataclass(frozen=True, slots=True)
+class SessionInfo:
+    """How things stand with one remote key.
+
+    Attributes:
+        key: The remote key.
+        connections: Open, half-open and closing.
+        rtt: Smoothed round trip time, seconds; 0.0 until known.
+        window: Data packets that may be in flight.
+        packets_in_flight: Data packets that are.
+    """
+
+    key: PublicKey
+    connections: int
+    rtt: float
+    window: int
+    packets_in_flight: int
+
+
+@final
+class _Remote:
+    """A key that we have connections with.
+
+    Attributes:
+        connections: By the connection id of packets to us.
+        half_open: Those that the far end has begun and not shown to be real, oldest first, by stream.
+        control: Those with an acknowledgement or the like to send, by stream.
+        sending: Those with data to send, by stream, in the order of their turns.
+    """
+
+    __slots__ = ("budget", "connections", "control", "half_open", "sending")
+
+    def __init__(self, limits: UtpLimits) -> None:
+        self.budget: Final = Budget(Ledbat(limits.window_packets), RttEstimator(limits.min_rto), limits.window_bytes)
+        self.connections: Final[dict[int, Connection]] = {}
+        self.half_open: Final[dict[int, Connection]] = {}
+        self.control: Final[dict[int, Connection]] = {}
+        self.sending: Final[dict[int, Connection]] = {}
+
+    def ready(self) -> bool:
+        return bool(self.control) or (bool(self.sending) and self.budget.has_room())
+
+
+@final
+class UtpSocket:
+    """The µTP end of one node.
+
+    A call for a stream that has just ended does nothing: its owner may not have got to the event that says so.
+
+    Args:
+        random: Where connection ids and first sequence numbers come from; not guessable in production.
+        limits: Bounds and times.
+
+    Attributes:
+        counters: Packets sent and received, and what was dropped or given up, by reason.
+    """
+
+    def __init__(self, *, random: RandomSource, limits: UtpLimits | None = None) -> None:
+        self.counters: Final[Counter[str]] = Counter()
+        self._random: Final = random
+        self._limits: Final = limits or UtpLimits()
+        self._remotes: Final[dict[PublicKey, _Remote]] = {}
+        self._streams: Final[dict[int, Connection]] = {}
+        self._half_open: Final[dict[int, Connection]] = {}
+        self._next_stream = 1
+        self._active: Final[dict[PublicKey, None]] = {}
+        self._stray: Final[dict[PublicKey, list[bytes]]] = {}
+        self._stray_count = 0
+        self._repeated: Final[set[PublicKey]] = set()
+        self._deadlines: Final = Deadlines()
+
+    # From above
+
+    def connect(self, key: PublicKey, now: float) -> int:
+        """Dial a key; return the stream's number. `StreamConnected` or `StreamLost` follows; writing may begin at once.
+
+        Raises:
+            LocalProtocolError: There are as many connections, with the key or in all, as the limits allow.
+
+        Source: §8; BEP 29, connection setup.
+        """
+        remote = self._remotes.get(key) or _Remote(self._limits)
+        if not self._has_place(remote):
+            raise LocalProtocolError("as many connections are open as the limits allow")
+        receive_id = self._random.getrandbits(16)
+        while receive_id in remote.connections:
+            receive_id = (receive_id + 1) & 0xFFFF
+        connection = self._open(key, remote, receive_id, None, now)
+        self._touch(connection, now)
+        return connection.stream
+
+    def write(self, stream: int, data: bytes, now: float) -> None:
+        """Queue bytes of a stream, at most ``room(stream)``.
+
+        Raises:
+            LocalProtocolError: There are more, or the stream was closed by its owner.
+        """
+        connection = self._find(stream)
+        if connection is not None:
+            if len(data) > connection.room():
+                raise LocalProtocolError("more was written than there was room for")
+            connection.write(data, now)
+            self._touch(connection, now)
+
+    def room(self, stream: int) -> int:
+        """Return how many bytes may be written now; 0 also where there is room for less than a packet."""
+        connection = self._find(stream)
+        return connection.room() if connection is not None else 0
+
+    def segment(self, stream: int) -> int:
+        """Return the payload of one full packet of the stream, bytes."""
+        connection = self._find(stream)
+        return connection.segment if connection is not None else 1
+
+    def close(self, stream: int, now: float) -> None:
+        """Send the end behind what was written; the stream can still be read. Closing again does nothing."""
+        connection = self._find(stream)
+        if connection is not None:
+            connection.close(now)
+            self._touch(connection, now)
+
+    def abort(self, stream: int, now: float) -> None:
+        """Reset the stream; no event follows."""
+        connection = self._find(stream)
+        if connection is not None:
+            if connection.state is not State.SYN_SENT:
+                self._send_stray(connection.key, connection.reset_packet())
+            connection.end()
+            self._touch(connection, now)
+
+    def abort_all(self, now: float) -> None:
+        """Reset every stream, so that the far ends notice at once. No events follow."""
+        for stream in list(self._streams):
+            self.abort(stream, now)
+
+    def acknowledge_received_data(self, stream: int, length: int, now: float) -> None:
+        """The owner is done with ``length`` bytes that `StreamData` brought; the window reopens by as much."""
+        connection = self._find(stream)
+        if connection is not None:
+            connection.acknowledge_received_data(length)
+            self._touch(connection, now)
+
+    def connecting(self, key: PublicKey) -> bool:
+        """Tell whether a dial to the key waits for its answer."""
+        remote = self._remotes.get(key)
+        return remote is not None and any(c.state is State.SYN_SENT for c in remote.connections.values())
+
+    def fail_connecting(self, key: PublicKey, error: PineconeError, now: float) -> list[SessionEvent]:
+        """Give up every dial to the key that waits for its answer: a `StreamLost` with ``error`` for each."""
+        events: list[SessionEvent] = []
+        for connection in self._connections_with(key):
+            if connection.state is State.SYN_SENT:
+                connection.fail(error, events)
+                self._touch(connection, now)
+        return events
+
+    def wake(self, key: PublicKey, now: float) -> None:
+        """The way to the key may be back: what had no answer in its time is sent again at once."""
+        for connection in self._connections_with(key):
+            connection.wake(now)
+            self._touch(connection, now)
+
+    def wake_all(self, now: float) -> None:
+        """`wake` for every key."""
+        for key in list(self._remotes):
+            self.wake(key, now)
+
+    # From below
+
+    def receive_packet(self, key: PublicKey, packet: bytes, now: float) -> list[SessionEvent]:
+        """Take the payload of a traffic frame from the key. Never raises, whatever it is."""
+        events: list[SessionEvent] = []
+        counters = self.counters
+        counters["packets received"] += 1
+        try:
+            decoded = decode_packet(packet)
+        except UtpError:
+            counters["malformed packets"] += 1
+            return events
+        if decoded.type == ST_SYN:
+            self._receive_syn(key, decoded, now)
+            return events
+        remote = self._remotes.get(key)
+        connection = remote.connections.get(decoded.connection_id) if remote is not None else None
+        if connection is not None:
+            connection.receive(decoded, now, events)
+            self._touch(connection, now)
+        elif decoded.type == ST_RESET:
+            counters["resets of unknown connections"] += 1
+        else:
+            counters["packets of unknown connections"] += 1
+            # Its sender receives one below if it dialled, one above if it was dialled.
+            self._answer_with_reset(key, decoded, (decoded.connection_id - 1) & 0xFFFF)
+            self._answer_with_reset(key, decoded, (decoded.connection_id + 1) & 0xFFFF)
+        return events
+
+    # To below
+
+    def ready_keys(self) -> list[PublicKey]:
+        """Return the keys that have packets to send now; who was served last comes last."""
+        ready = []
+        for key in list(self._active):
+            if self._is_ready(key):
+                ready.append(key)
+            else:
+                del self._active[key]
+        return ready
+
+    def packets_to_send(self, key: PublicKey, limit: int, now: float) -> list[bytes]:
+        """Return packets for the key, about ``limit`` bytes; the last one may go beyond.
+
+        The key's connections take turns, one packet each.
+        """
+        packets: list[bytes] = []
+        left = self._take_stray(key, limit, packets)
+        remote = self._remotes.get(key)
+        if remote is not None:
+            now_us = int(now * 1e6) & 0xFFFFFFFF
+            # What has data to send carries its acknowledgement with it.
+            left = self._take_control(remote, left, remote.budget.has_room(), now_us, packets)
+            left = self._take_data(remote, left, now, now_us, packets)
+            if remote.control and not remote.budget.has_room():
+                self._take_control(remote, left, False, now_us, packets)
+        self.counters["packets sent"] += len(packets)
+        self._active.pop(key, None)
+        if self._is_ready(key):
+            self._active[key] = None
+        return packets
+
+    def take_repeated_keys(self) -> set[PublicKey]:
+        """Return the keys that left a packet unanswered in its time, and forget them: the way to them may be wrong."""
+        repeated = set(self._repeated)
+        self._repeated.clear()
+        return repeated
+
+    # Time
+
+    def next_timer(self) -> float | None:
+        """Return when `handle_timer` wants to be called, seconds on the ``now`` axis, or None."""
+        return self._deadlines.next()
+
+    def handle_timer(self, now: float) -> list[SessionEvent]:
+        """Do what has become due: packets to be repeated, connections to be given up."""
+        events: list[SessionEvent] = []
+        for stream in self._deadlines.take_due(now):
+            connection = self._streams[stream]
+            connection.handle_timer(now, events)
+            if connection.repeated:
+                connection.repeated = False
+                self._repeated.add(connection.key)
+            self._touch(connection, now)
+        return events
+
+    # To look at
+
+    @property
+    def connection_count(self) -> int:
+        """How many connections there are, half-open and closing ones included."""
+        return len(self._streams)
+
+    def sessions(self) -> list[SessionInfo]:
+        """Return how things stand with each key that we have connections with."""
+        return [
+            SessionInfo(
+                key,
+                len(remote.connections),
+                remote.budget.rtt.smoothed,
+                int(remote.budget.congestion.window),
+                remote.budget.packets_in_flight,
+            )
+            for key, remote in self._remotes.items()
+        ]
+
+    # Inside
+
+    def _find(self, stream: int) -> Connection | None:
+        """Return the stream's connection, or None if it has ended."""
+        connection = self._streams.get(stream)
+        if connection is None and not 0 < stream < self._next_stream:
+            raise LocalProtocolError(f"there never was a stream {stream}")
+        return connection
+
+    def _connections_with(self, key: PublicKey) -> list[Connection]:
+        remote = self._remotes.get(key)
+        return list(remote.connections.values()) if remote is not None else []
+
+    def _has_place(self, remote: _Remote) -> bool:
+        limits = self._limits
+        return len(self._streams) < limits.connections and len(remote.connections) < limits.connections_per_key
+
+    def _open(self, key: PublicKey, remote: _Remote, receive_id: int, syn: UtpPacket | None, now: float) -> Connection:
+        connection = Connection(
+            self._next_stream,
+            key,
+            receive_id,
+            first_seq=self._random.getrandbits(16),
+            syn=syn,
+            budget=remote.budget,
+            limits=self._limits,
+            counters=self.counters,
+            now=now,
+        )
+        self._next_stream += 1
+        self._remotes[key] = remote
+        remote.connections[receive_id] = connection
+        self._streams[connection.stream] = connection
+        return connection
+
+    def _receive_syn(self, key: PublicKey, packet: UtpPacket, now: float) -> None:
+        receive_id = (packet.connection_id + 1) & 0xFFFF
+        remote = self._remotes.get(key) or _Remote(self._limits)
+        connection = remote.connections.get(receive_id)
+        if connection is None:
+            self._make_place(remote, now)
+            if self._has_place(remote):
+                # A key whose last connection had to go has a new entry by now, which `_open` makes ours again.
+                connection = self._open(key, remote, receive_id, packet, now)
+                remote.half_open[connection.stream] = connection
+                self._half_open[connection.stream] = connection
+            else:
+                self.counters["connections refused"] += 1
+        elif not connection.receive_syn(packet):
+            self.counters["conflicting SYNs"] += 1
+            connection = None
+        if connection is None:
+            self._answer_with_reset(key, packet, packet.connection_id)
+        else:
+            self._touch(connection, now)
+
+    def _make_place(self, remote: _Remote, now: float) -> None:
+        """Let the oldest half-open connection go if there are too many, of the key or in all."""
+        limits = self._limits
+        if len(remote.half_open) >= limits.half_open_per_key:
+            oldest = next(iter(remote.half_open.values()))
+        elif len(self._half_open) >= limits.half_open or (self._half_open and len(self._streams) >= limits.connections):
+            oldest = next(iter(self._half_open.values()))
+        else:
+            return
+        self.counters["half-open connections dropped"] += 1
+        oldest.end()
+        self._touch(oldest, now)
+
+    def _touch(self, connection: Connection, now: float) -> None:
+        """Note what a connection wants after something was done to it: to send, to be called at a time, to be gone."""
+        stream = connection.stream
+        remote = self._remotes[connection.key]
+        if connection.state is not State.SYN_RECEIVED and stream in self._half_open:
+            del self._half_open[stream], remote.half_open[stream]
+        if connection.state is State.CLOSED:
+            self._forget(connection, remote, now)
+            return
+        if connection.due:
+            remote.control[stream] = connection
+        if stream not in remote.sending and connection.has_data():
+            remote.sending[stream] = connection
+        self._active[connection.key] = None
+        self._deadlines.schedule(stream, connection.deadline(now))
+
+    def _forget(self, connection: Connection, remote: _Remote, now: float) -> None:
+        stream = connection.stream
+        if connection.due:
+            # The far end's ST_FIN is still to be acknowledged.
+            self._send_stray(connection.key, connection.control_packet(int(now * 1e6) & 0xFFFFFFFF))
+        remote.control.pop(stream, None)
+        remote.sending.pop(stream, None)
+        del remote.connections[connection.receive_id], self._streams[stream]
+        self._deadlines.forget(stream)
+        self._active[connection.key] = None
+        if not remote.connections:
+            del self._remotes[connection.key]
+
+    def _answer_with_reset(self, key: PublicKey, packet: UtpPacket, connection_id: int) -> None:
+        """Tell the key that we know no such connection, unless many are being told already. Source: §8."""
+        limits = self._limits
+        if self._stray_count >= limits.resets or len(self._stray.get(key, ())) >= limits.resets_per_key:
+            self.counters["resets withheld"] += 1
+            return
+        self._send_stray(key, encode_reset(connection_id, 0, packet.seq_nr))
+
+    def _send_stray(self, key: PublicKey, packet: bytes) -> None:
+        """Have a packet sent that belongs to no connection, or to one that is gone with it."""
+        self._stray.setdefault(key, []).append(packet)
+        self._stray_count += 1
+        self._active[key] = None
+
+    def _take_stray(self, key: PublicKey, left: int, packets: list[bytes]) -> int:
+        stray = self._stray.get(key)
+        if stray is None:
+            return left
+        while stray and left > 0:
+            packet = stray.pop(0)
+            self._stray_count -= 1
+            left -= len(packet)
+            packets.append(packet)
+        if not stray:
+            del self._stray[key]
+        return left
+
+    def _take_control(self, remote: _Remote, left: int, spare: bool, now_us: int, packets: list[bytes]) -> int:
+        """Add SYNs, probes and acknowledgements, but with ``spare`` not those of connections with data to send."""
+        for stream, connection in list(remote.control.items()):
+            if left <= 0:
+                break
+            if spare and stream in remote.sending:
+                continue
+            del remote.control[stream]
+            packet = connection.control_packet(now_us)
+            left -= len(packet)
+            packets.append(packet)
+        return left
+
+    def _take_data(self, remote: _Remote, left: int, now: float, now_us: int, packets: list[bytes]) -> int:
+        """Add data packets, one of each connection in turn."""
+        sending = remote.sending
+        budget = remote.budget
+        while sending and left > 0:
+            if not budget.has_room():
+                budget.limited = True
+                break
+            stream, connection = next(iter(sending.items()))
+            del sending[stream]
+            packet = connection.data_packet(now, now_us)
+            if packet is None:
+                continue
+            left -= len(packet)
+            packets.append(packet)
+            remote.control.pop(stream, None)
+            if connection.has_data():
+                sending[stream] = connection
+            self._deadlines.schedule(stream, connection.deadline(now))
+        return left
+
+    def _is_ready(self, key: PublicKey) -> bool:
+        remote = self._remotes.get(key)
+        return key in self._stray or (remote is not None and remote.ready())
