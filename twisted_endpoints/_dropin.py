@@ -1,0 +1,1 @@
+"""Twisted plug-in that makes the `pinecone:` endpoint strings known."""
