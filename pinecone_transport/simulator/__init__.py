@@ -1,0 +1,18 @@
+"""Whole networks on a virtual clock: many real stacks, and links between them that a scenario makes and cuts."""
+
+from pinecone_transport.simulator.dials import Dial, Dials
+from pinecone_transport.simulator.network import Network, SimulatedLink
+from pinecone_transport.simulator.shape import descending_of, is_settled, parent_of, parts, root_of, settled
+
+__all__ = [
+    "Dial",
+    "Dials",
+    "Network",
+    "SimulatedLink",
+    "descending_of",
+    "is_settled",
+    "parent_of",
+    "parts",
+    "root_of",
+    "settled",
+]
