@@ -1,0 +1,5 @@
+"""Who to dial, and when. In: addresses and the time. Out: dials, through a function that the node gives."""
+
+from pinecone_transport.discovery.static import StaticPeer
+
+__all__ = ["StaticPeer"]

@@ -1,0 +1,152 @@
+"""Static peers: addresses that are dialled until a link is up, and again whenever it is lost (§9)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Final, Generic, Protocol, TypeVar, final
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.python.failure import Failure
+
+FIRST_DELAY: Final = 2.0
+LONGEST_DELAY: Final = 60.0
+"""The reference waits for up to an hour; a homeserver is wanted back sooner."""
+GOOD_LINK_LIFETIME: Final = 10.0
+"""Seconds after which a link was a good one: it is dialled again at once, and the delays begin anew."""
+
+
+class DialledLink(Protocol):
+    """What a dial results in.
+
+    Attributes:
+        lost: Fires when the link is gone.
+    """
+
+    lost: Deferred[None]
+
+
+_Link = TypeVar("_Link", bound=DialledLink)
+
+
+class _State(Enum):
+    STOPPED = "stopped"
+    WAITING = "waiting"
+    DIALLING = "dialling"
+    CONNECTED = "connected"
+
+
+@final
+class StaticPeer(Generic[_Link]):
+    """Keeps one link to one address up.
+
+    Waits 2, 4, 8 … 60 s between dials. A link counts as good once it has lived 10 s after its handshake.
+
+    Args:
+        dial: Starts a dial.
+        failed: Told why a dial failed.
+        reactor: For the waits.
+        clock: Monotonic seconds.
+
+    Attributes:
+        address: For people.
+        failures: Dials that failed since the last good link.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        dial: Callable[[], Deferred[_Link]],
+        failed: Callable[[str, Failure], None],
+        reactor: IReactorTime,
+        clock: Callable[[], float],
+    ) -> None:
+        self.address: Final = address
+        self.failures = 0
+        self._dial = dial
+        self._failed = failed
+        self._reactor = reactor
+        self._clock = clock
+        self._state = _State.STOPPED
+        self._delay = FIRST_DELAY
+        self._waiting: IDelayedCall | None = None
+        self._dialling: Deferred[_Link] | None = None
+        self._link: _Link | None = None
+        self._up_at: float | None = None
+
+    @property
+    def state(self) -> str:
+        """``stopped``, ``waiting``, ``dialling`` or ``connected``."""
+        return self._state.value
+
+    def start(self) -> None:
+        """Dial, now and whenever it is needed."""
+        if self._state is _State.STOPPED:
+            self._delay = FIRST_DELAY
+            self._start_dial()
+
+    def stop(self) -> None:
+        """Give up a dial that is under way, and dial no more. A link that is up is left alone."""
+        self._set_state(_State.STOPPED)
+        dialling, self._dialling = self._dialling, None
+        if dialling is not None:
+            dialling.cancel()
+
+    def redial_now(self) -> None:
+        """Do not wait any longer: the network may be back."""
+        if self._state is _State.WAITING:
+            self._delay = FIRST_DELAY
+            self._start_dial()
+
+    def handshake_completed(self, link: object) -> None:
+        """A link has shaken hands; its life counts from here if it is ours. Others' are ignored."""
+        if link is self._link:
+            self._up_at = self._clock()
+
+    def _set_state(self, state: _State) -> None:
+        if self._waiting is not None and self._waiting.active():
+            self._waiting.cancel()
+        self._waiting = None
+        self._state = state
+
+    def _start_dial(self) -> None:
+        self._set_state(_State.DIALLING)
+        self._dialling = dialling = self._dial()
+        dialling.addCallbacks(self._connected, self._dial_failed)
+
+    def _connected(self, link: _Link) -> None:
+        self._dialling = None
+        self._link = link
+        self._up_at = None
+        if self._state is _State.DIALLING:
+            self._set_state(_State.CONNECTED)
+        link.lost.addCallback(self._lost)
+
+    def _dial_failed(self, reason: Failure) -> None:
+        self._dialling = None
+        if self._state is _State.STOPPED and reason.check(CancelledError):
+            return
+        self.failures += 1
+        self._failed(self.address, reason)
+        self._wait()
+
+    def _lost(self, _: None) -> None:
+        up_at, self._up_at, self._link = self._up_at, None, None
+        if up_at is not None and self._clock() - up_at >= GOOD_LINK_LIFETIME:
+            self.failures = 0
+            self._delay = FIRST_DELAY
+            self._wait(0.0)
+        else:
+            self._wait()
+
+    def _wait(self, delay: float | None = None) -> None:
+        """Dial again in ``delay`` seconds; by default in the next of the growing delays."""
+        if self._state is _State.STOPPED:
+            return
+        if delay is None:
+            delay = self._delay
+            self._delay = min(2 * delay, LONGEST_DELAY)
+        self._set_state(_State.WAITING)
+        self._waiting = self._reactor.callLater(delay, self._start_dial)

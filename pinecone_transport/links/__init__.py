@@ -1,0 +1,25 @@
+"""Bytes to a socket, and back.
+
+In from above: bytes to write, and the wish to close (`Link`). Out to above: a link made, its bytes, room, its loss
+(`LinkOwner`, which the node is). A link knows nothing of frames and nothing of the node.
+"""
+
+from pinecone_transport.links.address import HostPort, host_and_port, parse_listen, parse_peer
+from pinecone_transport.links.interfaces import Link, LinkOwner
+from pinecone_transport.links.pipe import PipeLink, connect_nodes
+from pinecone_transport.links.stream import StreamLink
+from pinecone_transport.links.tcp import dial_tcp, listen_tcp
+
+__all__ = [
+    "HostPort",
+    "Link",
+    "LinkOwner",
+    "PipeLink",
+    "StreamLink",
+    "connect_nodes",
+    "dial_tcp",
+    "host_and_port",
+    "listen_tcp",
+    "parse_listen",
+    "parse_peer",
+]
