@@ -1,0 +1,116 @@
+"""What a node can be told, checked before anything starts: for the command line and for Synapse's module alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, TypeVar
+
+import attrs
+
+from pinecone_transport.errors import PineconeError
+from pinecone_transport.links import HostPort, parse_listen, parse_peer
+
+MAX_PORTS: Final = 253
+"""As many links a node can number (§2)."""
+
+_T = TypeVar("_T")
+
+
+class ConfigurationError(PineconeError):
+    """An option is wrong.
+
+    Attributes:
+        path: The option, such as ``peers.0``; empty where it is not one option's fault.
+        sentence: What is wrong and what would be right, for the user.
+    """
+
+    def __init__(self, path: str, sentence: str) -> None:
+        super().__init__(f"{path}: {sentence}" if path else sentence)
+        self.path = path
+        self.sentence = sentence
+
+
+@attrs.frozen(kw_only=True)
+class NodeConfig:
+    """A node's options.
+
+    Attributes:
+        key_file: Where the node's key is; None where the caller has it already.
+        listen: Addresses to listen on for peerings.
+        peers: Addresses to keep a peering with.
+        control_socket: Path of a unix socket that answers ``pinecone status``; None for none.
+        hop_limiting: Whether frames lose a hop at each node, as in Dendrite's networks.
+        max_links: Links in all, 1 to 253.
+        max_links_per_address: Links that may come in from one IP address.
+    """
+
+    key_file: str | None = None
+    listen: tuple[HostPort, ...] = ()
+    peers: tuple[HostPort, ...] = ()
+    control_socket: str | None = None
+    hop_limiting: bool = True
+    max_links: int = 200
+    max_links_per_address: int = 32
+
+
+def parse_node_config(options: Mapping[str, object]) -> NodeConfig:
+    """Make a `NodeConfig` of what a YAML file or a command line gave.
+
+    Raises:
+        ConfigurationError: An option is unknown or wrong.
+    """
+    known = [field.name for field in attrs.fields(NodeConfig)]
+    for name in options:
+        if name not in known:
+            raise ConfigurationError(str(name), f"there is no such option; there are {', '.join(known)}.")
+    defaults = NodeConfig()
+    return NodeConfig(
+        key_file=_text(options, "key_file"),
+        listen=_addresses(options, "listen", parse_listen),
+        peers=_addresses(options, "peers", parse_peer),
+        control_socket=_text(options, "control_socket"),
+        hop_limiting=_boolean(options, "hop_limiting", defaults.hop_limiting),
+        max_links=_number(options, "max_links", defaults.max_links, MAX_PORTS),
+        max_links_per_address=_number(options, "max_links_per_address", defaults.max_links_per_address, MAX_PORTS),
+    )
+
+
+def _text(options: Mapping[str, object], name: str) -> str | None:
+    value = options.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value:
+        raise ConfigurationError(name, f"should be a path, not {value!r}.")
+    return value
+
+
+def _boolean(options: Mapping[str, object], name: str, default: bool) -> bool:
+    value = options.get(name, default)
+    if not isinstance(value, bool):
+        raise ConfigurationError(name, f"should be true or false, not {value!r}.")
+    return value
+
+
+def _number(options: Mapping[str, object], name: str, default: int, highest: int) -> int:
+    value = options.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= highest:
+        raise ConfigurationError(name, f"should be a number from 1 to {highest}, not {value!r}.")
+    return value
+
+
+def _addresses(options: Mapping[str, object], name: str, parse: Callable[[str], _T]) -> tuple[_T, ...]:
+    values = options.get(name)
+    if values is None:
+        return ()
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        raise ConfigurationError(name, f'should be a list of addresses, such as ["192.0.2.1:65432"], not {values!r}.')
+    return tuple(_address(value, f"{name}.{index}", parse) for index, value in enumerate(values))
+
+
+def _address(value: object, path: str, parse: Callable[[str], _T]) -> _T:
+    if not isinstance(value, str):
+        raise ConfigurationError(path, f"should be an address, such as 192.0.2.1:65432, not {value!r}.")
+    try:
+        return parse(value)
+    except ValueError as error:
+        raise ConfigurationError(path, f"{error}.") from None

@@ -1,0 +1,179 @@
+"""The links of a node: which number each has in the stack, how many there may be, and their lines in the log."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from typing import Final, final
+
+from pinecone_transport.identity import PublicKey
+from pinecone_transport.links import Link
+from pinecone_transport.node.events import LinkDown
+from pinecone_transport.node.repeats import RepeatFilter
+from pinecone_transport.stack import LinkLost, LinkUp, Stack, StackEvent
+
+logger = logging.getLogger("pinecone_transport.node")
+
+_WRITE_LIMIT: Final = 64 * 1024
+
+
+@final
+class LinkRecord:
+    """What the node knows of one link.
+
+    Attributes:
+        key: The peer's, once the handshake is done.
+        port: Likewise.
+        made_at: When it was connected.
+        closed_for: Why we close it, for people; None while we don't.
+    """
+
+    __slots__ = ("closed_for", "key", "link", "made_at", "number", "port")
+
+    def __init__(self, link: Link, number: int, made_at: float) -> None:
+        self.link: Final = link
+        self.number: Final = number
+        self.made_at: Final = made_at
+        self.key: PublicKey | None = None
+        self.port: int | None = None
+        self.closed_for: str | None = None
+
+
+@final
+class LinkTable:
+    """Puts links into the stack and takes them out.
+
+    Args:
+        stack: Where they go.
+        max_links: How many there may be.
+        max_links_per_address: How many may come in from one IP address.
+    """
+
+    def __init__(self, stack: Stack, *, max_links: int, max_links_per_address: int) -> None:
+        self.counters: Final[Counter[str]] = Counter()
+        self._stack: Final = stack
+        self._max_links = max_links
+        self._max_links_per_address = max_links_per_address
+        self._records: Final[dict[Link, LinkRecord]] = {}
+        self._by_number: Final[dict[int, LinkRecord]] = {}
+        self._inbound: Final[Counter[str]] = Counter()
+        self._log: Final = RepeatFilter(logger)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def records(self) -> list[LinkRecord]:
+        """Return all links, oldest first."""
+        return list(self._records.values())
+
+    def add(self, link: Link, now: float) -> bool:
+        """Take a link on, unless there are too many: then it is aborted, and the result is False."""
+        host = _host(link)
+        full = None
+        if len(self._records) >= self._max_links:
+            full = "links over the limit"
+        elif not link.outbound and self._inbound[host] >= self._max_links_per_address:
+            full = "links over the limit of one address"
+        if full is not None:
+            self.counters[full] += 1
+            self._log.info(host, now, "Refused a link from %s: %s", link.address, full)
+            link.abort()
+            return False
+        record = LinkRecord(link, self._stack.add_link(link.peer_type, now), now)
+        self._records[link] = record
+        self._by_number[record.number] = record
+        if not link.outbound:
+            self._inbound[host] += 1
+        return True
+
+    def remove(self, link: Link, reason: str, now: float) -> list[StackEvent | LinkDown]:
+        """Forget a link that is gone. Links that were refused are not known here."""
+        record = self._records.pop(link, None)
+        if record is None:
+            return []
+        self._by_number.pop(record.number, None)
+        if not link.outbound:
+            host = _host(link)
+            self._inbound[host] -= 1
+            if not self._inbound[host]:
+                del self._inbound[host]
+        events: list[StackEvent | LinkDown] = [*self._stack.remove_link(record.number, now)]
+        reason = record.closed_for or reason
+        if record.key is None:
+            self.counters["links that never came up"] += 1
+            self._log.info(_host(link), now, "A link %s did not come up: %s", _describe(link), reason)
+        else:
+            self._log.info(_host(link), now, "Link down: %s, %s: %s", record.key.hex(), _describe(link), reason)
+            events.append(LinkDown(record.number, record.key, reason))
+        return events
+
+    def receive_data(self, link: Link, data: bytes, now: float) -> list[StackEvent]:
+        """Hand a link's bytes to the stack."""
+        record = self._records.get(link)
+        if record is None:
+            return []
+        return self._stack.receive_data(record.number, data, now)
+
+    def unblock(self, link: Link, now: float) -> None:
+        """Tell the stack that the link takes bytes again."""
+        record = self._records.get(link)
+        if record is not None:
+            self._stack.link_unblocked(record.number, now)
+
+    def opened(self, event: LinkUp, now: float) -> Link | None:
+        """Note that a handshake is done; return the link, None if it is gone already."""
+        record = self._by_number.get(event.link)
+        if record is None:
+            return None
+        record.key = event.key
+        record.port = event.port
+        link = record.link
+        self._log.info(_host(link), now, "Link up: %s, %s, port %d", event.key.hex(), _describe(link), event.port)
+        return link
+
+    def given_up(self, event: LinkLost) -> None:
+        """Close a link that the stack has given up."""
+        record = self._by_number.get(event.link)
+        if record is not None:
+            record.closed_for = str(event.error)
+            record.link.abort()
+
+    def dial_failed(self, address: str, reason: str, now: float) -> None:
+        """Note that a dial failed."""
+        self.counters["dials that failed"] += 1
+        self._log.info(address, now, "Cannot reach %s: %s", address, reason)
+
+    def write(self, now: float) -> bool:
+        """Write to each link that has something to send and takes it; tell whether anything was written."""
+        wrote = False
+        for number in self._stack.links_to_send():
+            record = self._by_number.get(number)
+            if record is None:
+                continue
+            link = record.link
+            data = self._stack.data_to_send(number, _WRITE_LIMIT, now)
+            if data:
+                wrote = True
+                link.write(data)
+            if not link.writable:
+                self._stack.link_blocked(number, now)
+        return wrote
+
+    def close_all(self, reason: str) -> None:
+        """Write what is queued, then close every link."""
+        for record in self.records():
+            record.closed_for = reason
+            record.link.close()
+
+    def abort_all(self) -> None:
+        """Close every link at once."""
+        for record in self.records():
+            record.link.abort()
+
+
+def _host(link: Link) -> str:
+    return link.address.rpartition(":")[0] or link.address
+
+
+def _describe(link: Link) -> str:
+    return f"{link.way} {'to' if link.outbound else 'from'} {link.address}"

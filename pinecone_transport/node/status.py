@@ -1,0 +1,62 @@
+"""The state of a node for people, of JSON's types only: for the control socket and for whoever shows it.
+
+Keys are 64 hex digits, times are ages in seconds, sizes are bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pinecone_transport.node.link_table import LinkRecord
+from pinecone_transport.node.streams import StreamRecord
+from pinecone_transport.stack import Stack
+
+
+def overlay_status(stack: Stack) -> dict[str, Any]:
+    """Return our place in the overlay: ``key``, ``coordinates``, ``root``, ``parent``, ``descending``."""
+    router = stack.router
+    parents = [peer.key.hex() for peer in router.peers if peer.port == router.parent]
+    return {
+        "key": stack.identity.server_name,
+        "coordinates": list(router.coordinates),
+        "root": {"key": router.root.key.hex(), "sequence": router.root.sequence},
+        "parent": {"key": parents[0], "port": router.parent} if parents else None,
+        "descending": router.descending.hex() if router.descending is not None else None,
+    }
+
+
+def link_status(record: LinkRecord, stack: Stack, now: float) -> dict[str, Any]:
+    """Return one link: ``key`` and ``port`` are None until the handshake is done."""
+    link = record.link
+    peering = stack.peering(record.number)
+    return {
+        "key": record.key.hex() if record.key is not None else None,
+        "port": record.port,
+        "way": link.way,
+        "address": link.address,
+        "direction": "out" if link.outbound else "in",
+        "age": now - record.made_at,
+        "bytes_received": peering.bytes_in if peering is not None else 0,
+        "bytes_sent": peering.bytes_out if peering is not None else 0,
+        "bytes_queued": peering.queued_bytes if peering is not None else 0,
+    }
+
+
+def stream_status(record: StreamRecord, now: float) -> dict[str, Any]:
+    """Return one stream of a session."""
+    return {
+        "key": record.key.hex(),
+        "direction": "out" if record.outbound else "in",
+        "age": now - record.opened_at,
+        "bytes_received": record.bytes_received,
+        "bytes_sent": record.bytes_sent,
+    }
+
+
+def stack_counters(stack: Stack) -> dict[str, dict[str, int]]:
+    """Return what was counted, by machine: mostly what was dropped, by reason."""
+    return {
+        "stack": dict(stack.counters),
+        "router": dict(stack.router.counters),
+        "session": dict(stack.socket.counters),
+    }

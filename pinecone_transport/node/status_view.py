@@ -1,0 +1,106 @@
+"""What ``pinecone status`` prints."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+
+def show(status: Mapping[str, Any], console: Console | None = None) -> None:
+    """Print a node's status, as `Node.status` gives it."""
+    console = console or Console(highlight=False)
+    console.print(_summary(status))
+    if status["links"]:
+        console.print(_links(status["links"]))
+    if status["streams"]:
+        console.print(_sessions(status["streams"]))
+    counters = _counters(status["counters"])
+    if counters.row_count:
+        console.print(counters)
+
+
+def _summary(status: Mapping[str, Any]) -> Table:
+    table = Table(show_header=False, box=None, pad_edge=False)
+    parent, root = status["parent"], status["root"]
+    rows = {
+        "key": status["key"],
+        "up for": _duration(status["uptime"]),
+        "listening on": ", ".join(status["listen"]) or "nothing",
+        "coordinates": " ".join(map(str, status["coordinates"])) or "none: this node is the root",
+        "root": root["key"],
+        "parent": f"{parent['key']} (port {parent['port']})" if parent is not None else "none",
+        "static peers": ", ".join(f"{peer['address']} ({peer['state']})" for peer in status["peers"]) or "none",
+        "links": "" if status["links"] else "none",
+    }
+    for name, value in rows.items():
+        if value:
+            table.add_row(Text(name, style="bold"), Text(str(value), overflow="fold"))
+    return table
+
+
+def _links(links: list[Mapping[str, Any]]) -> Table:
+    table = Table(title="Links", title_justify="left")
+    for column in ("port", "peer", "way", "address", "", "age", "received", "sent"):
+        table.add_column(column, justify="right" if column in {"port", "age", "received", "sent"} else "left")
+    for link in links:
+        table.add_row(
+            str(link["port"] or ""),
+            _short(link["key"]) if link["key"] is not None else "shaking hands",
+            link["way"],
+            link["address"],
+            link["direction"],
+            _duration(link["age"]),
+            _size(link["bytes_received"]),
+            _size(link["bytes_sent"]),
+        )
+    return table
+
+
+def _sessions(streams: list[Mapping[str, Any]]) -> Table:
+    by_key: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for stream in streams:
+        by_key[stream["key"]].append(stream)
+    table = Table(title="Sessions", title_justify="left")
+    for column in ("node", "streams", "received", "sent"):
+        table.add_column(column, justify="left" if column == "node" else "right")
+    for key, those in sorted(by_key.items()):
+        received = sum(stream["bytes_received"] for stream in those)
+        sent = sum(stream["bytes_sent"] for stream in those)
+        table.add_row(Text(key, overflow="fold"), str(len(those)), _size(received), _size(sent))
+    return table
+
+
+def _counters(counters: Mapping[str, Mapping[str, int]]) -> Table:
+    table = Table(title="Counters", title_justify="left")
+    table.add_column("of")
+    table.add_column("what")
+    table.add_column("count", justify="right")
+    for machine, counts in counters.items():
+        for name, count in sorted(counts.items()):
+            table.add_row(machine, name, str(count))
+    return table
+
+
+def _short(key: str) -> str:
+    return f"{key[:16]}…"
+
+
+def _duration(seconds: float) -> str:
+    whole = int(seconds)
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if whole >= 2 * length:
+            return f"{whole // length} {unit}"
+    return f"{whole} s"
+
+
+def _size(length: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if length < 10_000:
+            return f"{length:.0f} {unit}"
+        length /= 1000
+    return f"{length:.0f} GB"

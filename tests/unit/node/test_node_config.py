@@ -1,0 +1,79 @@
+import pytest
+
+from pinecone_transport.links import HostPort
+from pinecone_transport.node.config import ConfigurationError, NodeConfig, parse_node_config
+
+
+def test_nothing_given_means_the_defaults() -> None:
+    assert parse_node_config({}) == NodeConfig()
+    assert NodeConfig().hop_limiting
+
+
+def test_everything_can_be_given() -> None:
+    assert parse_node_config(
+        {
+            "key_file": "/var/lib/node.key",
+            "listen": ["0.0.0.0:65432", "[::1]:0"],
+            "peers": ["relay.example.org:65432", "tcp://[2001:db8::1]:1", "192.0.2.1:65535"],
+            "control_socket": "/run/node.sock",
+            "hop_limiting": False,
+            "max_links": 10,
+            "max_links_per_address": 2,
+        }
+    ) == NodeConfig(
+        key_file="/var/lib/node.key",
+        listen=(HostPort("0.0.0.0", 65432), HostPort("::1", 0)),
+        peers=(HostPort("relay.example.org", 65432), HostPort("2001:db8::1", 1), HostPort("192.0.2.1", 65535)),
+        control_socket="/run/node.sock",
+        hop_limiting=False,
+        max_links=10,
+        max_links_per_address=2,
+    )
+
+
+@pytest.mark.parametrize("name", ["key_file", "listen", "peers", "control_socket"])
+def test_null_is_as_if_it_was_not_there(name: str) -> None:
+    assert parse_node_config({name: None}) == NodeConfig()
+
+
+@pytest.mark.parametrize(
+    ("options", "path", "part"),
+    [
+        ({"peer": []}, "peer", "no such option; there are key_file, listen, peers"),
+        ({"key_file": 1}, "key_file", "should be a path"),
+        ({"key_file": ""}, "key_file", "should be a path"),
+        ({"hop_limiting": "yes"}, "hop_limiting", "should be true or false"),
+        ({"max_links": 0}, "max_links", "a number from 1 to 253"),
+        ({"max_links": 254}, "max_links", "a number from 1 to 253"),
+        ({"max_links": True}, "max_links", "a number from 1 to 253"),
+        ({"max_links_per_address": "8"}, "max_links_per_address", "a number from 1 to 253"),
+        ({"peers": "relay:1"}, "peers", "should be a list"),
+        ({"peers": {"a": 1}}, "peers", "should be a list"),
+        ({"peers": ["a:1", 7]}, "peers.1", "should be an address"),
+        ({"peers": ["relay"]}, "peers.0", "write host:port"),
+        ({"peers": ["2001:db8::1:65432"]}, "peers.0", "[address]:port for IPv6"),
+        ({"peers": ["relay:0"]}, "peers.0", "port 0"),
+        ({"peers": ["relay:65536"]}, "peers.0", "ports end at 65535"),
+        ({"peers": ["ws://relay:80"]}, "peers.0", "ws:// are not supported"),
+        ({"peers": ["https://relay:80"]}, "peers.0", "https:// are not supported"),
+        ({"peers": ["tcp://relay:80/path"]}, "peers.0", "write host:port"),
+        ({"peers": ["[relay]:80"]}, "peers.0", "not an IPv6 address"),
+        ({"peers": ["rel!ay:80"]}, "peers.0", "neither a host name nor an IP address"),
+        ({"listen": ["0.0.0.0:1", "relay:1"]}, "listen.1", "is not an IP address"),
+        ({"listen": ["tcp://0.0.0.0:1"]}, "listen.0", "write host:port"),
+    ],
+)
+def test_a_mistake_is_told_with_the_options_path_and_one_sentence(
+    options: dict[str, object], path: str, part: str
+) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        parse_node_config(options)
+    assert raised.value.path == path
+    assert part in raised.value.sentence
+    assert str(raised.value) == f"{path}: {raised.value.sentence}"
+    assert raised.value.sentence.endswith(".")
+    assert "\n" not in raised.value.sentence
+
+
+def test_an_error_that_is_no_options_fault_has_no_path() -> None:
+    assert str(ConfigurationError("", "Something.")) == "Something."
