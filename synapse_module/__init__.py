@@ -17,6 +17,9 @@ __all__ = ["PineconeModule"]
 def __getattr__(name: str) -> object:
     """Import Synapse only when the module itself is asked for: the commands work where it is not installed."""
     if name == "PineconeModule":
+        from synapse_module.synapse_hooks import check_hooks
+
+        check_hooks()
         from synapse_module.module import PineconeModule
 
         return PineconeModule

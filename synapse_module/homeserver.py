@@ -15,7 +15,7 @@ import yaml
 
 from pinecone_transport.errors import PineconeError
 from pinecone_transport.identity import Identity
-from synapse_module.signing_key import KEY_VERSION, format_signing_key
+from pinecone_transport.node.keyfile import KEY_VERSION, write_key_file
 
 CONFIG_FILE: Final = "homeserver.yaml"
 MODULE: Final = "synapse_module.PineconeModule"
@@ -53,15 +53,15 @@ def write_homeserver(
     Args:
         directory: Made if it is not there.
         client_port: TCP port on loopback for the homeserver's users.
-        listen: Where overlay links may come in, as the module's option ``listen`` has them.
-        peers: Nodes to dial, as the module's option ``peers`` has them.
+        listen: Where overlay links may come in, ``host:port``.
+        peers: Nodes to dial, ``host:port``.
         report_stats: Whether Synapse reports statistics to its makers.
         identity: The key; a new one by default.
         settings: Further top-level settings of Synapse, put at the end of the file.
 
     Raises:
         HomeserverExistsError: The directory is not empty.
-        OSError: It cannot be written.
+        KeyFileError, OSError: It cannot be written.
     """
     directory = directory.absolute()
     directory.mkdir(parents=True, exist_ok=True)
@@ -78,7 +78,7 @@ def write_homeserver(
         registration_shared_secret=secrets.token_urlsafe(32),
     )
     log_config = directory / "log.config.yaml"
-    _write_private(homeserver.signing_key, format_signing_key(identity))
+    write_key_file(homeserver.signing_key, identity)
     _write_private(log_config, _LOG_CONFIG.substitute(log=_quoted(homeserver.log)))
     _write_private(
         homeserver.config,
@@ -99,6 +99,7 @@ def write_homeserver(
             module=MODULE,
             listen=_list(listen),
             peers=_list(peers),
+            control_socket=_quoted(directory / "pinecone.sock"),
             settings=_further(settings),
         ),
     )
@@ -213,10 +214,12 @@ presence:
 modules:
   - module: $module
     config:
-      # Where overlay links may come in.
+      # Where overlay links may come in, such as "0.0.0.0:65432".
       listen:$listen
-      # Nodes to dial, and to dial again whenever the link to them is lost.
+      # Nodes to dial, such as "192.0.2.1:65432", and to dial again whenever the link to them is lost.
       peers:$peers
+      # A socket for `pinecone status`, which shows links, sessions and counters.
+      control_socket: $control_socket
 $settings""")
 
 _LOG_CONFIG: Final = Template("""\

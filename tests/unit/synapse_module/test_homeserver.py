@@ -7,11 +7,39 @@ from pathlib import Path
 
 import pytest
 import yaml
+from synapse.config.homeserver import HomeServerConfig
 
 from pinecone_transport.identity import Identity
+from pinecone_transport.links import HostPort
+from synapse_module import PineconeModule
 from synapse_module.homeserver import HomeserverExistsError, write_homeserver
 
 IDENTITY = Identity(b"\x01" * 32)
+
+
+def test_synapse_loads_what_was_written_as_it_is(tmp_path: Path) -> None:
+    homeserver = write_homeserver(tmp_path / "a", client_port=8008, listen=["127.0.0.1:0"], identity=IDENTITY)
+
+    config = HomeServerConfig.load_config("", ["-c", str(homeserver.config)])
+
+    assert config.server.server_name == IDENTITY.server_name
+    assert bytes(config.key.signing_key[0]) == IDENTITY.seed
+    assert config.key.signing_key[0].version == "dendrite-demo-yggdrasil"
+    assert config.key.key_servers == []
+    assert config.server.public_baseurl == "http://localhost:8008/"
+    assert [resource.names for resource in config.server.listeners[0].http_options.resources] == [["client"]]
+    assert config.server.allow_public_rooms_over_federation is True
+    assert config.roomdirectory.is_publishing_room_allowed("@a:b", "!r:b", []) is True
+    assert config.federation.client_timeout_ms == 180_000
+    assert config.federation.destination_min_retry_interval_ms == 30_000
+    assert config.federation.destination_max_retry_interval_ms == 3_600_000
+    assert config.ratelimiting.rc_federation.sleep_limit == 100
+    assert config.metrics.report_stats is False
+    assert config.server.presence_enabled is False
+    ((module, options),) = config.modules.loaded_modules
+    assert module is PineconeModule
+    assert options.listen == (HostPort("127.0.0.1", 0),)
+    assert options.control_socket == str(tmp_path / "a" / "pinecone.sock")
 
 
 def test_a_name_of_digits_alone_stays_a_string(tmp_path: Path) -> None:
@@ -28,10 +56,14 @@ def test_only_the_owner_can_read_the_secrets(tmp_path: Path) -> None:
 
 def test_peers_and_further_settings_are_in_the_file(tmp_path: Path) -> None:
     homeserver = write_homeserver(
-        tmp_path, client_port=8008, peers=["tcp://192.0.2.1:65432"], settings={"password_config": {"enabled": False}}
+        tmp_path, client_port=8008, peers=["192.0.2.1:65432"], settings={"password_config": {"enabled": False}}
     )
     config = yaml.safe_load(homeserver.config.read_text())
-    assert config["modules"][0]["config"] == {"listen": [], "peers": ["tcp://192.0.2.1:65432"]}
+    assert config["modules"][0]["config"] == {
+        "listen": [],
+        "peers": ["192.0.2.1:65432"],
+        "control_socket": str(tmp_path / "pinecone.sock"),
+    }
     assert config["password_config"] == {"enabled": False}
 
 

@@ -1,0 +1,145 @@
+"""What ``modules:`` in ``homeserver.yaml`` names: joins Synapse, the endpoints and a node."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, NoReturn, final
+
+from synapse.module_api import ModuleApi
+from synapse.module_api.errors import ConfigError
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IListeningPort
+
+from pinecone_transport.node.config import ConfigurationError, NodeConfig
+from pinecone_transport.node.node import Node
+from synapse_module.agent import FederationAgent
+from synapse_module.config import DNS_NAMED, NodeKey, node_key, parse_options
+from synapse_module.keys import FencedKeyFetcher, NameKeyFetcher
+from synapse_module.listener import OverlaySite
+from synapse_module.lock import lock_key_file
+from synapse_module.synapse_internals import PreserveLoggingContext, SynapseInternals
+from synapse_module.wakeup import Wakeups
+from twisted_endpoints import PineconeAgent, PineconeServerEndpoint
+
+logger = logging.getLogger(__name__)
+
+OTHER_PROCESS: Final = (
+    "Servers on the Pinecone overlay are reached from Synapse's main process only, and this request was made in another"
+)
+
+
+@final
+class PineconeModule:
+    """Runs a node of the overlay inside Synapse, and federation over it if the homeserver is named by its key.
+
+    Synapse makes one in each of its processes, with the reactor running and nothing listening yet. The node runs in
+    the main process; the others know that keys are names, and ask nobody else.
+    """
+
+    def __init__(self, config: NodeConfig, api: ModuleApi) -> None:
+        self._api: Final = api
+        self._internals: Final = SynapseInternals(api)
+        self._internals.replace_key_fetchers(
+            lambda fetchers: [NameKeyFetcher(), *(FencedKeyFetcher(fetcher) for fetcher in fetchers)]
+        )
+        if api.worker_name is not None:
+            self._refuse(OTHER_PROCESS)
+            logger.info("The Pinecone node runs in Synapse's main process, not in worker %s", api.worker_name)
+            return
+        try:
+            key = node_key(
+                api.server_name,
+                self._internals.signing_seed,
+                self._internals.signing_key_file(),
+                config.key_file,
+            )
+            # Held until the process ends.
+            self._lock = lock_key_file(key.path)
+            self._start(config, key)
+        except ConfigurationError as error:
+            _give_up(error)
+
+    @staticmethod
+    def parse_config(config: Mapping[str, Any]) -> NodeConfig:
+        """Check the options below ``config``; called by Synapse before anything runs.
+
+        Raises:
+            ConfigError: One of them is unknown or wrong.
+        """
+        try:
+            return parse_options(config)
+        except ConfigurationError as error:
+            # A worker prints of this error nothing but its path.
+            logger.error("PineconeModule: %s", error)
+            raise ConfigError(error.sentence, error.path.split(".")) from None
+
+    def _refuse(self, reason: str) -> None:
+        self._internals.federation_agent = FederationAgent(self._internals.federation_agent, reason)
+
+    def _start(self, config: NodeConfig, key: NodeKey) -> None:
+        self._node = Node(key.identity, config, self._internals.reactor)
+        self._port: IListeningPort | None = None
+        # The node lives longer than the start-up that this is part of, and must not be booked on it.
+        with PreserveLoggingContext():
+            self._node.startService()
+        self._internals.on_shutdown(self._stop)
+        logger.info("Pinecone node %s is up", key.identity.server_name)
+        if key.is_homeserver:
+            self._federate()
+        else:
+            self._refuse(DNS_NAMED)
+            logger.info("%s. Servers named by their keys are refused", DNS_NAMED)
+
+    def _federate(self) -> None:
+        wakeups = Wakeups(_WakingHomeserver(self._api, self._internals))
+        self._node.subscribe(wakeups.overlay_event)
+        overlay = PineconeAgent(self._node)
+        self._internals.federation_agent = FederationAgent(
+            self._internals.federation_agent, overlay, wakeups.request_ended
+        )
+        site = OverlaySite(self._internals, wakeups.server_may_be_up)
+        with PreserveLoggingContext():
+            PineconeServerEndpoint(self._node).listen(site).addCallback(self._listening)
+
+    def _listening(self, port: IListeningPort) -> None:
+        self._port = port
+
+    def _stop(self) -> Deferred[None]:
+        """Close sessions and links, so that peers notice at once. The second call has nothing left to do."""
+        if not self._node.running:
+            return succeed(None)
+        if self._port is not None:
+            self._port.stopListening()
+        return self._node.stopService()
+
+
+@final
+class _WakingHomeserver:
+    """Synapse as `Wakeups` wants it."""
+
+    def __init__(self, api: ModuleApi, internals: SynapseInternals) -> None:
+        self._api = api
+        self.is_backed_off = internals.is_backed_off
+        self.backed_off_servers = internals.backed_off_servers
+        self.forget_failures = internals.forget_failures
+        self.server_is_up = internals.server_is_up
+        self.sleep = api.sleep
+
+    def run_in_background(self, task: Callable[[], Awaitable[None]]) -> None:
+        """Run the task with a logging context of its own."""
+        self._api.run_as_background_process("pinecone_wakeup", task)
+
+
+def _give_up(error: ConfigurationError) -> NoReturn:
+    """End the process with one sentence. Synapse would do the same to an exception, but print its traceback too."""
+    path = error.path
+    if path not in ("", "server_name"):
+        path = f"modules.<PineconeModule>.config.{path}"
+    sentence = f"Error in configuration at '{path}': {error.sentence}" if path else error.sentence
+    logger.critical("%s", sentence)
+    sys.__stderr__.write(f"{sentence}\n")  # type: ignore[union-attr]  # None only where Python has no stderr at all
+    logging.shutdown()
+    os._exit(1)

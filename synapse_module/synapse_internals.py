@@ -1,0 +1,170 @@
+"""What of Synapse `ModuleApi` does not offer: the one place that touches it. `synapse_hooks` has the list.
+
+Other files of this package import Synapse's names from here, and nothing else of Synapse but `synapse.module_api`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, final
+
+from signedjson.key import decode_verify_key_bytes
+from synapse.api.errors import Codes
+from synapse.app._base import max_request_body_size
+from synapse.config._base import read_config_files
+from synapse.config.server import HttpListenerConfig, TCPListenerConfig
+from synapse.crypto.keyring import KeyFetcher
+from synapse.federation.transport.server import TransportLayerServer
+from synapse.federation.transport.server._base import AuthenticationError, Authenticator, _parse_auth_header
+from synapse.http.server import OptionsResource
+from synapse.http.site import SynapseProtocol, SynapseRequest, SynapseSite
+from synapse.logging.context import PreserveLoggingContext
+from synapse.module_api import LoggingTransaction, ModuleApi
+from synapse.server import HomeServer
+from synapse.storage.keys import FetchKeyResult
+from synapse.util.httpresourcetree import create_resource_tree
+from twisted.internet.defer import Deferred
+from twisted.web.iweb import IAgent
+from twisted.web.resource import Resource
+
+parse_auth_header = _parse_auth_header
+
+MAX_BACKED_OFF: Final = 1000
+"""Servers that are tried again at once when a link comes up; the others when they are heard of, or at their time."""
+
+__all__ = [
+    "AuthenticationError",
+    "Authenticator",
+    "Codes",
+    "FetchKeyResult",
+    "HomeServer",
+    "KeyFetcher",
+    "OptionsResource",
+    "PreserveLoggingContext",
+    "SynapseInternals",
+    "SynapseProtocol",
+    "SynapseRequest",
+    "SynapseSite",
+    "TransportLayerServer",
+    "create_resource_tree",
+    "decode_verify_key_bytes",
+    "parse_auth_header",
+]
+
+
+@final
+class SynapseInternals:
+    """A running homeserver, as far as `ModuleApi` does not show it.
+
+    Raises:
+        ImportError: This Synapse has not got something that the module needs.
+    """
+
+    def __init__(self, api: ModuleApi) -> None:
+        self._api: Final = api
+        self.hs: Final[HomeServer] = _there(api, "_hs")
+        for name in ("signing_key", "hostname", "config", "version_string"):
+            _there(self.hs, name)
+        self._federation_client: Final = self.hs.get_federation_http_client()
+        _there(self._federation_client, "agent")
+        self._keyring: Final = self.hs.get_keyring()
+        _there(self._keyring, "_key_fetchers")
+
+    @property
+    def reactor(self) -> Any:
+        """Twisted's reactor, as Synapse has it."""
+        return self.hs.get_reactor()
+
+    @property
+    def signing_seed(self) -> bytes:
+        """The private key that the homeserver signs with, 32 bytes."""
+        return bytes(self.hs.signing_key)
+
+    def signing_key_file(self) -> Path:
+        """Return the file that the signing key is in: its own, or a configuration file where it stands there."""
+        files = self.hs.config.config_files
+        settings = read_config_files(files)
+        if "signing_key" in settings:
+            return Path(files[-1])
+        own = f"{self.hs.hostname}.signing.key"
+        return Path(settings.get("signing_key_path") or os.path.join(os.path.dirname(files[-1]), own))
+
+    @property
+    def federation_agent(self) -> IAgent:
+        """What every request to another homeserver goes through."""
+        agent: IAgent = self._federation_client.agent
+        return agent
+
+    @federation_agent.setter
+    def federation_agent(self, agent: IAgent) -> None:
+        self._federation_client.agent = agent
+
+    def replace_key_fetchers(self, replace: Callable[[list[KeyFetcher]], list[Any]]) -> None:
+        """Have others asked for verify keys than those that Synapse asks; the first that knows a key wins."""
+        self._keyring._key_fetchers[:] = replace(list(self._keyring._key_fetchers))
+
+    def site_arguments(self, tag: str) -> dict[str, Any]:
+        """Return what a `SynapseSite` needs besides its resources; it is never bound to a port."""
+        return {
+            "logger_name": f"synapse.access.{tag}",
+            "site_tag": tag,
+            "config": TCPListenerConfig(
+                port=0, bind_addresses=[], type="http", http_options=HttpListenerConfig(tag=tag)
+            ),
+            "server_version_string": self.hs.version_string,
+            "max_request_body_size": max_request_body_size(self.hs.config),
+            "reactor": self.reactor,
+            "hs": self.hs,
+        }
+
+    async def is_backed_off(self, server_name: str) -> bool:
+        """Tell whether the database says that the server has failed and is not to be called yet."""
+
+        def select(txn: LoggingTransaction) -> bool:
+            txn.execute("SELECT 1 FROM destinations WHERE destination = ? AND retry_last_ts > 0", (server_name,))
+            return txn.fetchone() is not None
+
+        return await self._api.run_db_interaction("pinecone_is_backed_off", select)
+
+    async def backed_off_servers(self) -> list[str]:
+        """Return the names of the servers of which the database says so, `MAX_BACKED_OFF` at most."""
+
+        def select(txn: LoggingTransaction) -> list[str]:
+            txn.execute("SELECT destination FROM destinations WHERE retry_last_ts > 0 LIMIT ?", (MAX_BACKED_OFF,))
+            return [row[0] for row in txn]
+
+        return await self._api.run_db_interaction("pinecone_backed_off_servers", select)
+
+    async def forget_failures(self, server_name: str) -> None:
+        """Take back that requests to the server failed: it may be called at once."""
+        await self.hs.get_datastores().main.set_destination_retry_timings(server_name, None, 0, 0)
+
+    def server_is_up(self, server_name: str) -> None:
+        """Wake what waits for the server: its queue, and requests asleep between two tries; in all processes."""
+        self.hs.get_notifier().notify_remote_server_up(server_name)
+        if self.hs.config.redis.redis_enabled:
+            self.hs.get_replication_command_handler().send_remote_server_up(server_name)
+
+    def on_shutdown(self, stop: Callable[[], Deferred[None]]) -> None:
+        """Have ``stop`` called before the homeserver stops, and waited for. It may be called twice."""
+        # Only the reactor itself waits for the Deferred; Synapse's own way is for homeservers that end before their
+        # process does.
+        self.reactor.addSystemEventTrigger("before", "shutdown", stop)
+        self.hs.register_async_shutdown_handler(phase="before", eventType="shutdown", shutdown_func=stop)
+
+
+def resource_tree(resources: dict[str, Resource]) -> Resource:
+    """Join resources by their paths."""
+    return create_resource_tree(resources, OptionsResource())  # type: ignore[no-untyped-call]  # Twisted's Resource
+
+
+def _there(holder: object, name: str) -> Any:
+    """Return the attribute, or say in one sentence that Synapse has moved it."""
+    try:
+        return getattr(holder, name)
+    except AttributeError:
+        raise ImportError(
+            f"this Synapse has moved {type(holder).__name__}.{name}, which synapse_module needs"
+        ) from None
