@@ -55,7 +55,7 @@ class Snake:
         """Take a bootstrap in and pass it on. Nothing in it is held against the peer that it came by."""
         state = self._state
         key = frame.destination_key
-        bootstrap = self._accept(frame, now)
+        bootstrap = self.accept(frame, now)
         if bootstrap is None:
             return []
         port, watermark = snake_next_hop(state.neighbourhood, state.table, key, frame.watermark, now, bootstrap=True)
@@ -122,7 +122,7 @@ class Snake:
         frame = Frame(BOOTSTRAP, payload, destination_key=state.key, watermark=watermark)
         self._outbox.send(port, frame)
 
-    def _accept(self, frame: Frame, now: float) -> Bootstrap | None:
+    def accept(self, frame: Frame, now: float) -> Bootstrap | None:
         """Return the bootstrap if it is one to store. The signature comes last, since it costs most."""
         state = self._state
         try:

@@ -1,0 +1,228 @@
+"""The golden vectors of the spanning tree, and the rules that they do not reach."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pinecone_transport.router import PeerAtFault, Root, Router, RouterState, TreeChanged
+from pinecone_transport.router.constants import MAX_ANNOUNCEMENT_LENGTH
+from pinecone_transport.wire import (
+    TREE_ANNOUNCEMENT,
+    WAKEUP_BROADCAST,
+    Announcement,
+    Frame,
+    HopSignature,
+    PeerType,
+    decode_announcement,
+    decode_varu64,
+    encode_frame,
+)
+from tests.support.frames import identity
+from tests.support.routers import NOW, entry, identities, router, state
+from tests.support.vectors import load_vector, named
+
+VECTOR = load_vector("parent_selection")
+IDENTITIES = identities(VECTOR)
+KEYS = [each.key for each in IDENTITIES]
+KINDS = {TREE_ANNOUNCEMENT: "announcement", WAKEUP_BROADCAST: "wakeup"}
+
+
+def described(port: int, frame: Frame) -> dict[str, Any]:
+    """Return a frame that was sent as the vectors describe it."""
+    sent: dict[str, Any] = {"to": port, "kind": KINDS[frame.type]}
+    return sent | announcement_fields(frame.payload) if frame.type == TREE_ANNOUNCEMENT else sent
+
+
+def announcement_fields(payload: bytes) -> dict[str, Any]:
+    """Read an announcement without a look at its signatures: most of a vector's states have none."""
+    root = KEYS.index(payload[:32])
+    sequence, position = decode_varu64(payload, 32, len(payload))
+    signers, hops = [], []
+    while position < len(payload):
+        hop, position = decode_varu64(payload, position, len(payload))
+        hops.append(hop)
+        signers.append(KEYS.index(payload[position : position + 32]))
+        position += 96
+    return {"root": {"key": root, "seq": sequence}, "signers": signers, "hops": hops}
+
+
+def check(node: Router, expected: dict[str, Any], now: float) -> None:
+    """Compare a router with a vector's result, and empty its output."""
+    root = expected["root"]
+    assert node.parent == expected["parent"]
+    assert node.root == (KEYS[root["key"]], root["seq"])
+    assert node.state.sequence == expected["own_seq"]
+    assert (node.state.bootstrap_at <= now) == expected["bootstrap_soon"]
+    if "coords_cache_kept" in expected:
+        assert (len(node.state.coordinates_cache) == 1) == expected["coords_cache_kept"]
+    frames = node.frames_to_send()
+    wanted = [{name: value for name, value in sent.items() if name != "frame"} for sent in expected["sent"]]
+    assert sorted([described(*sent) for sent in frames], key=str) == sorted(wanted, key=str)
+    for sent in expected["sent"]:
+        if "frame" in sent:
+            [frame] = [frame for port, frame in frames if port == sent["to"] and frame.type == TREE_ANNOUNCEMENT]
+            assert encode_frame(frame).hex() == sent["frame"]
+
+
+def node_in(case: dict[str, Any]) -> Router:
+    """Return a router in a vector's state, with one thing in its coordinates cache."""
+    known = state(KEYS, case["state"], case.get("table", ()))
+    if case.get("descending") is not None:
+        known.descending = entry(KEYS, case["descending"])
+    known.coordinates_cache.learn(KEYS[0], (9, 9), NOW)
+    return router(IDENTITIES[case["state"]["own"]], known)
+
+
+@pytest.mark.parametrize("case", named(VECTOR["select"]))
+def test_a_parent_selection_ends_as_in_the_reference(case: dict[str, Any]) -> None:
+    assert not case["state"]["waiting"]
+    node = node_in(case)
+    # The end of a reparent wait is what brings a selection about without anything else happening.
+    node.state.reparent_at = NOW
+    node.handle_timer(NOW)
+    assert node.state.reparent_at is None
+    check(node, case["result"], NOW)
+
+
+@pytest.mark.parametrize("case", named(VECTOR["announce"]))
+def test_an_announcement_does_what_it_does_in_the_reference(case: dict[str, Any]) -> None:
+    node = node_in(case)
+    port = case["from"]
+    events = node.receive_frame(port, Frame(TREE_ANNOUNCEMENT, bytes.fromhex(case["payload"])), NOW)
+    expected = case["result"]
+    assert [event.port for event in events if isinstance(event, PeerAtFault)] == (
+        [port] if "closed" in expected else []
+    )
+    assert node.state.peers[port].up == ("closed" not in expected)
+    assert node.state.peers[port].order == expected["stored_order"]
+    assert (node.state.reparent_at is not None) == expected["waiting"]
+    check(node, expected, NOW)
+    later = expected.get("one_second_later")
+    if later is not None:
+        assert node.next_timer() == NOW + 1.0
+        node.handle_timer(NOW + 1.0)
+        assert (node.state.reparent_at is not None) == later["waiting"]
+        check(node, later, NOW + 1.0)
+
+
+@pytest.mark.parametrize("case", named(VECTOR["disconnect"]))
+def test_a_lost_link_does_what_it_does_in_the_reference(case: dict[str, Any]) -> None:
+    node = node_in(case)
+    node.remove_peer(case["lost"], NOW)
+    expected = case["result"]
+    check(node, expected, NOW)
+    assert [KEYS.index(each.key) for each in node.state.table] == expected["table_keys"]
+    descending = expected["descending"]
+    assert node.descending == (KEYS[descending] if descending is not None else None)
+    assert [peer.port for peer in node.peers if peer.announcement is not None] == expected["announcements_kept"]
+
+
+def fresh(number: int = 1) -> Router:
+    return router(identity(number))
+
+
+def announced_by(*signers: int, sequence: int = 1, to: int = 1) -> Frame:
+    """Return the announcement of a chain of identities, the first being the root; each sends on port 1."""
+    announcement = Announcement(identity(signers[0]).key, sequence)
+    for signer in signers[:-1]:
+        announcement = announcement.signed_by(identity(signer), 1)
+    return Frame(TREE_ANNOUNCEMENT, announcement.signed_by(identity(signers[-1]), to).encode())
+
+
+BY_KEY = sorted(range(1, 20), key=lambda number: identity(number).key)
+
+
+def test_a_new_peer_hears_of_our_root_at_once() -> None:
+    node = fresh()
+    port = node.add_peer(identity(2).key, PeerType.REMOTE, NOW)
+    [(to, frame)] = node.frames_to_send()
+    assert to == port == 1
+    announcement = decode_announcement(frame.payload)
+    assert (announcement.root_key, announcement.root_sequence) == (node.key, 1)
+    announcement.check_sane(node.key)
+
+
+def test_a_root_announces_itself_every_half_hour_with_the_next_sequence() -> None:
+    node = fresh()
+    node.add_peer(identity(2).key, PeerType.REMOTE, NOW)
+    node.frames_to_send()
+    node.state.maintenance_at = node.state.wakeup_at = NOW + 1e6
+    assert node.next_timer() == NOW + 1800
+    assert node.handle_timer(NOW + 1800) == []
+    [(_, frame)] = node.frames_to_send()
+    assert decode_announcement(frame.payload).root_sequence == 2
+    assert node.next_timer() == NOW + 3600
+
+
+def test_a_child_does_not_announce_itself_every_half_hour() -> None:
+    low, high = BY_KEY[0], BY_KEY[-1]
+    node = fresh(low)
+    node.add_peer(identity(high).key, PeerType.REMOTE, NOW)
+    events = node.receive_frame(1, announced_by(high, to=4), NOW)
+    assert TreeChanged() in events
+    assert (node.parent, node.coordinates, node.root) == (1, (4,), (identity(high).key, 1))
+    node.frames_to_send()
+    node.handle_timer(NOW + 1800)
+    assert not [frame for _, frame in node.frames_to_send() if frame.type == TREE_ANNOUNCEMENT]
+
+
+def test_a_higher_sequence_alone_is_no_change_of_the_tree() -> None:
+    low, high = BY_KEY[0], BY_KEY[-1]
+    node = fresh(low)
+    node.add_peer(identity(high).key, PeerType.REMOTE, NOW)
+    node.receive_frame(1, announced_by(high), NOW)
+    assert node.receive_frame(1, announced_by(high, sequence=2), NOW) == []
+    assert node.root == (identity(high).key, 2)
+
+
+def test_the_sequence_rises_at_once_when_the_last_peer_has_gone() -> None:
+    low, high = BY_KEY[0], BY_KEY[-1]
+    node = fresh(low)
+    node.add_peer(identity(high).key, PeerType.REMOTE, NOW)
+    node.receive_frame(1, announced_by(high), NOW)
+    assert node.remove_peer(1, NOW + 1) == [TreeChanged()]
+    assert node.next_timer() == NOW + 1
+    node.handle_timer(NOW + 1)
+    assert node.root == (node.key, 2)
+    assert node.next_timer() == NOW + 1 + 1800
+
+
+def test_an_announcement_that_no_frame_could_pass_on_is_dropped() -> None:
+    node = fresh()
+    node.add_peer(identity(2).key, PeerType.REMOTE, NOW)
+    node.frames_to_send()
+    assert node.receive_frame(1, Frame(TREE_ANNOUNCEMENT, bytes(MAX_ANNOUNCEMENT_LENGTH + 1)), NOW) == []
+    assert node.counters == {"announcement too long": 1}
+    assert node.frames_to_send() == []
+    longest = Announcement(bytes(32), 1 << 63)
+    while len(longest.encode()) + 98 <= MAX_ANNOUNCEMENT_LENGTH:
+        longest = Announcement(bytes(32), 1 << 63, (*longest.signatures, HopSignature(255, bytes(32), bytes(64))))
+    assert len(encode_frame(Frame(TREE_ANNOUNCEMENT, longest.signed_by(identity(1), 253).encode()))) <= 65_535
+
+
+def test_whoever_was_at_fault_is_not_heard_any_more() -> None:
+    node = fresh()
+    node.add_peer(identity(2).key, PeerType.REMOTE, NOW)
+    [fault] = node.receive_frame(1, Frame(TREE_ANNOUNCEMENT, bytes(40)), NOW)
+    assert isinstance(fault, PeerAtFault)
+    assert fault.error.section == "§3"
+    assert node.receive_frame(1, announced_by(2), NOW) == []
+    assert node.counters["frame from no peer"] == 1
+
+
+def test_parents_are_compared_by_root_alone_and_never_by_depth() -> None:
+    low, middle, other, high = BY_KEY[0], BY_KEY[1], BY_KEY[2], BY_KEY[-1]
+    node = fresh(low)
+    node.add_peer(identity(middle).key, PeerType.REMOTE, NOW)
+    node.add_peer(identity(high).key, PeerType.REMOTE, NOW)
+    node.receive_frame(1, announced_by(high, other, middle), NOW)
+    node.receive_frame(2, announced_by(high), NOW)
+    assert node.parent == 1
+
+
+def test_a_state_without_peers_is_its_own_root() -> None:
+    known = RouterState(b"\1" * 32, sequence=7, parent=3)
+    assert known.root == Root(b"\1" * 32, 7)
+    assert known.coordinates == ()
