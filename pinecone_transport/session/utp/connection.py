@@ -148,8 +148,12 @@ class Connection:
 
     def room(self) -> int:
         """Return how many bytes may be written: none, rather than less than a packet."""
-        room = self._limits.send_buffer - self._send_buffer.held
-        return room if room >= min(self.segment, self._limits.send_buffer) and not self._send_buffer.finished else 0
+        space = self.space()
+        return space if space >= min(self.segment, self._limits.send_buffer) else 0
+
+    def space(self) -> int:
+        """Return how many bytes the send buffer takes: what `room` said may come in several pieces."""
+        return 0 if self._send_buffer.finished else self._limits.send_buffer - self._send_buffer.held
 
     def write(self, data: bytes, now: float) -> None:
         """Queue bytes, at most `room`."""

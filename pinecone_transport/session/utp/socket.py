@@ -117,14 +117,14 @@ class UtpSocket:
         return connection.stream
 
     def write(self, stream: int, data: bytes, now: float) -> None:
-        """Queue bytes of a stream, at most ``room(stream)``.
+        """Queue bytes of a stream, at most what ``room(stream)`` said, in one piece or in several.
 
         Raises:
             LocalProtocolError: There are more, or the stream was closed by its owner.
         """
         connection = self._find(stream)
         if connection is not None:
-            if len(data) > connection.room():
+            if len(data) > connection.space():
                 raise LocalProtocolError("more was written than there was room for")
             connection.write(data, now)
             self._touch(connection, now)
