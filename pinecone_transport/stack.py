@@ -14,7 +14,7 @@ from typing import Final, TypeAlias, final
 from pinecone_transport.deadlines import Deadlines
 from pinecone_transport.errors import HandshakeError, LocalProtocolError, PineconeError, UnreachableError
 from pinecone_transport.identity import Identity, PublicKey
-from pinecone_transport.peering import HandshakeCompleted, LinkFailed, Peering
+from pinecone_transport.peering import HandshakeCompleted, Peering, PeeringEvent
 from pinecone_transport.randomness import RandomSource
 from pinecone_transport.router import (
     PacketReceived,
@@ -132,16 +132,7 @@ class Stack:
         record = self._links.get(link)
         if record is None:
             return events
-        for event in record.peering.receive_data(data, now):
-            if isinstance(event, Frame):
-                if record.port is not None:
-                    self._route_up(self.router.receive_frame(record.port, event, now), now, events)
-            elif isinstance(event, HandshakeCompleted):
-                self._open_peering(link, record, event.key, now, events)
-            else:
-                self._fail(link, event.error, now, events)
-        if link in self._links:
-            self._link_changed(link, record)
+        self._peering_up(link, record, record.peering.receive_data(data, now), now, events)
         return events
 
     def link_blocked(self, link: int, now: float) -> None:
@@ -254,10 +245,26 @@ class Stack:
             elif owner == _GRACE:
                 self._end_grace(now, events)
             else:
-                self._peering_timer(owner, now, events)
+                record = self._links[owner]
+                self._peering_up(owner, record, record.peering.handle_timer(now), now, events)
         return events
 
     # Inside
+
+    def _peering_up(
+        self, link: int, record: _Link, peering_events: list[PeeringEvent], now: float, events: list[StackEvent]
+    ) -> None:
+        """Take what a peering reports: frames to the router, its beginning and end further up."""
+        for event in peering_events:
+            if isinstance(event, Frame):
+                if record.port is not None:
+                    self._route_up(self.router.receive_frame(record.port, event, now), now, events)
+            elif isinstance(event, HandshakeCompleted):
+                self._open_peering(link, record, event.key, now, events)
+            else:
+                self._fail(link, event.error, now, events)
+        if link in self._links:
+            self._link_changed(link, record)
 
     def _open_peering(self, link: int, record: _Link, key: PublicKey, now: float, events: list[StackEvent]) -> None:
         if key == self.identity.key:
@@ -271,7 +278,6 @@ class Stack:
         record.port = port
         self._link_of_port[port] = link
         events.append(LinkUp(link, key, port))
-        self.socket.wake_all(now)
 
     def _route_up(self, router_events: list[RouterEvent], now: float, events: list[StackEvent]) -> None:
         """Take what the router reports: packets to the session, faults to the link, the rest further up."""
@@ -285,7 +291,9 @@ class Stack:
                 self._fail(self._link_of_port[event.port], event.error, now, events)
             else:
                 events.append(event)
-                if isinstance(event, RouteLearned | WakeupReceived):
+                if isinstance(event, TreeChanged):
+                    self.socket.wake_all(now)
+                else:
                     self.socket.wake(event.key, now)
 
     def _link_towards(self, route: Route | None) -> int | None:
@@ -318,16 +326,6 @@ class Stack:
             del self._unroutable[key]
             if self._link_towards(self.router.route(key, now)) is None:
                 events += self.socket.fail_connecting(key, UnreachableError(f"no route to {key.hex()}"), now)
-
-    def _peering_timer(self, link: int, now: float, events: list[StackEvent]) -> None:
-        record = self._links.get(link)
-        if record is None:
-            return
-        for event in record.peering.handle_timer(now):
-            if isinstance(event, LinkFailed):
-                self._fail(link, event.error, now, events)
-        if link in self._links:
-            self._link_changed(link, record)
 
     def _fail(self, link: int, error: PineconeError, now: float, events: list[StackEvent]) -> None:
         self._detach(link, now, events)
