@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from typing import Final, final
 
 from pinecone_transport.errors import PineconeError
-from pinecone_transport.session import StreamAccepted, StreamConnected, StreamLost
-from pinecone_transport.simulator.network import Network
+from pinecone_transport.session import StreamConnected, StreamLost
+from pinecone_transport.simulator.network import CHECK_INTERVAL, Network
 from pinecone_transport.stack import StackEvent
+
+PATIENCE: Final = 5.0
+"""Seconds for which an answer is waited for: routes may just be changing, and a lost packet is then sent again."""
 
 
 @dataclass(slots=True)
@@ -21,7 +24,6 @@ class Dial:
         destination: The node that was dialled.
         stream: The number at the source.
         started_at: When.
-        accepted_at: When the destination had the first packet, or None.
         connected_at: When the source had the answer, or None.
         error: Why it failed, or None.
     """
@@ -30,19 +32,17 @@ class Dial:
     destination: int
     stream: int
     started_at: float
-    accepted_at: float | None = None
     connected_at: float | None = None
     error: PineconeError | None = None
 
 
 @final
 class Dials:
-    """The dials of a network that have not been hung up; one at a time for each source and destination."""
+    """The dials of a network that have neither failed nor been hung up."""
 
     def __init__(self, network: Network) -> None:
         self._network: Final = network
         self._by_stream: Final[dict[tuple[int, int], Dial]] = {}
-        self._by_pair: Final[dict[tuple[int, int], Dial]] = {}
         network.observers.append(self._observe)
 
     def dial(self, source: int, destination: int, *, by_key: bool = True) -> Dial:
@@ -55,33 +55,40 @@ class Dials:
         if by_key:
             stack.router.forget_coordinates(key)
         dial = Dial(source, destination, stack.connect(key, network.now), network.now)
-        self._by_stream[source, dial.stream] = self._by_pair[source, destination] = dial
+        self._by_stream[source, dial.stream] = dial
         network.turn(source)
         return dial
 
     def hang_up(self, dials: Iterable[Dial]) -> None:
         """Reset the streams of dials, and forget these."""
         for dial in dials:
-            del self._by_pair[dial.source, dial.destination]
             if self._by_stream.pop((dial.source, dial.stream), None) is not None:
                 self._network.stack(dial.source).abort(dial.stream, self._network.now)
                 self._network.turn(dial.source)
 
-    def unanswered(self, pairs: Iterable[tuple[int, int]], seconds: float, *, by_key: bool = True) -> list[Dial]:
-        """Dial from the first to the second node of each pair, wait, hang up; return the dials without an answer."""
+    def unanswered(
+        self, pairs: Iterable[tuple[int, int]], *, by_key: bool = True, timeout: float = PATIENCE
+    ) -> list[Dial]:
+        """Dial from the first to the second node of each pair, wait, hang up; return the dials without an answer.
+
+        Time passes until all are answered, or for ``timeout`` seconds.
+        """
+        network = self._network
         dials = [self.dial(source, destination, by_key=by_key) for source, destination in pairs]
-        self._network.run(seconds)
+        until = network.now + timeout
+        while network.now < until and any(dial.connected_at is None for dial in dials):
+            network.run(CHECK_INTERVAL)
         self.hang_up(dials)
         return [dial for dial in dials if dial.connected_at is None]
 
     def _observe(self, node: int, event: StackEvent) -> None:
-        if isinstance(event, StreamAccepted):
-            dial = self._by_pair.get((self._network.node(event.key), node))
-            if dial is not None and dial.accepted_at is None:
-                dial.accepted_at = self._network.now
-        elif isinstance(event, StreamConnected):
-            self._by_stream[node, event.stream].connected_at = self._network.now
-        elif isinstance(event, StreamLost):
-            dial = self._by_stream.pop((node, event.stream), None)
-            if dial is not None:
-                dial.error = event.error
+        if not isinstance(event, StreamConnected | StreamLost):
+            return
+        dial = self._by_stream.get((node, event.stream))
+        if dial is None:
+            return  # somebody else's stream
+        if isinstance(event, StreamConnected):
+            dial.connected_at = self._network.now
+        else:
+            dial.error = event.error
+            del self._by_stream[node, event.stream]
