@@ -82,6 +82,7 @@ class PineconeModule:
     def _start(self, config: NodeConfig, key: NodeKey) -> None:
         self._node = Node(key.identity, config, self._internals.reactor)
         self._port: IListeningPort | None = None
+        self._overlay: PineconeAgent | None = None
         # The node lives longer than the start-up that this is part of, and must not be booked on it.
         with PreserveLoggingContext():
             self._node.startService()
@@ -96,7 +97,7 @@ class PineconeModule:
     def _federate(self) -> None:
         wakeups = Wakeups(_WakingHomeserver(self._api, self._internals))
         self._node.subscribe(wakeups.overlay_event)
-        overlay = PineconeAgent(self._node)
+        self._overlay = overlay = PineconeAgent(self._node)
         self._internals.federation_agent = FederationAgent(
             self._internals.federation_agent, overlay, wakeups.request_ended
         )
@@ -113,6 +114,8 @@ class PineconeModule:
             return succeed(None)
         if self._port is not None:
             self._port.stopListening()
+        if self._overlay is not None:
+            self._overlay.pool.closeCachedConnections()
         return self._node.stopService()
 
 
