@@ -8,16 +8,23 @@ the peer's key pinned, so that a transport's ``getPeer()`` is an authenticated k
 from __future__ import annotations
 
 from twisted_endpoints.address import PineconeAddress
+from twisted_endpoints.agent import PineconeAgent
 from twisted_endpoints.client import PineconeClientEndpoint
-from twisted_endpoints.errors import NoSuchNode, TlsFailed, WrongPeerKey
+from twisted_endpoints.errors import NoSuchNode, NotAServerName, TlsFailed, WrongPeerKey
+from twisted_endpoints.pool import BoundedConnectionPool
 from twisted_endpoints.server import PineconeListeningPort, PineconeServerEndpoint
+from twisted_endpoints.urls import server_url
 
 __all__ = [
+    "BoundedConnectionPool",
     "NoSuchNode",
+    "NotAServerName",
     "PineconeAddress",
+    "PineconeAgent",
     "PineconeClientEndpoint",
     "PineconeListeningPort",
     "PineconeServerEndpoint",
     "TlsFailed",
     "WrongPeerKey",
+    "server_url",
 ]

@@ -35,6 +35,15 @@ class NoSuchNode(_OverlayConnectError):  # noqa: N818  # named as Twisted's own 
     """No node of that name runs in this reactor: see `twisted_endpoints.register_node`."""
 
 
+class NotAServerName(_OverlayConnectError):  # noqa: N818  # named as Twisted's own are
+    """A host that no node of the overlay can have."""
+
+    def __init__(self, host: bytes) -> None:
+        super().__init__(
+            f"a server on the Pinecone overlay is named by 64 lower-case hex digits, without a port: {host!r} is not"
+        )
+
+
 _WHILE_CONNECTING: dict[type[Exception], type[ConnectError]] = {
     UnreachableError: NoRouteError,
     StreamTimeoutError: TimeoutError,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+import pytest
 from twisted.internet.error import (
     CannotListenError,
     ConnectingCancelledError,
@@ -62,10 +63,10 @@ class ConnectTests(EndpointTestCase):
     def test_both_ends_know_each_others_key(self) -> None:
         client, server = self.connect()
         alice, bob = PineconeAddress(self.alice.identity.key), PineconeAddress(self.bob.identity.key)
-        self.assertEqual((client.transport.getPeer(), client.transport.getHost()), (bob, alice))
-        self.assertEqual((server.transport.getPeer(), server.transport.getHost()), (alice, bob))
-        self.assertEqual((client.address, server.address), (bob, alice))
-        self.assertEqual(server.transport.getPeer().host, self.alice.identity.server_name)
+        assert (client.transport.getPeer(), client.transport.getHost()) == (bob, alice)
+        assert (server.transport.getPeer(), server.transport.getHost()) == (alice, bob)
+        assert (client.address, server.address) == (bob, alice)
+        assert server.transport.getPeer().host == self.alice.identity.server_name
 
     def test_a_server_name_can_be_dialled(self) -> None:
         connecting = PineconeClientEndpoint(self.alice, self.bob.identity.server_name).connect(self.clients)
@@ -74,7 +75,8 @@ class ConnectTests(EndpointTestCase):
 
     def test_what_is_no_key_is_refused_at_once(self) -> None:
         for wrong in (b"short", "AB" * 32, "matrix.example"):
-            self.assertRaises(LocalProtocolError, PineconeClientEndpoint, self.alice, wrong)
+            with pytest.raises(LocalProtocolError):
+                PineconeClientEndpoint(self.alice, wrong)
 
     def test_the_transport_provides_its_interface(self) -> None:
         client, _ = self.connect()
@@ -87,12 +89,12 @@ class ConnectTests(EndpointTestCase):
         self.run_turns()
         server.transport.write(b"pong")
         self.run_turns()
-        self.assertEqual((bytes(server.received), bytes(client.received)), (b"ping and ping", b"pong"))
+        assert (bytes(server.received), bytes(client.received)) == (b"ping and ping", b"pong")
 
     def test_nothing_is_delivered_inside_write(self) -> None:
         client, server = self.connect()
         client.transport.write(b"ping")
-        self.assertEqual(server.received, b"")
+        assert server.received == b""
 
     def test_what_the_peer_writes_at_once_is_delivered_after_connect_fires(self) -> None:
         self.servers.protocol = _Greeter
@@ -100,14 +102,14 @@ class ConnectTests(EndpointTestCase):
         seen: list[bytes] = []
         connecting.addCallback(lambda protocol: seen.append(bytes(protocol.received)))
         self.run_turns()
-        self.assertEqual(seen, [b""])
-        self.assertEqual(self.clients.made[0].received, b"hello")
+        assert seen == [b""]
+        assert self.clients.made[0].received == b"hello"
 
     def test_no_route(self) -> None:
         connecting = PineconeClientEndpoint(self.alice, bytes(32)).connect(self.clients)
         self.run_turns()
         self.failureResultOf(connecting, NoRouteError)
-        self.assertEqual((self.clients.made, self.clients.started), ([], 0))
+        assert (self.clients.made, self.clients.started) == ([], 0)
 
     def test_nobody_listens(self) -> None:
         connecting = PineconeClientEndpoint(self.bob, self.alice.identity.key).connect(self.clients)
@@ -116,8 +118,8 @@ class ConnectTests(EndpointTestCase):
 
     def test_our_own_key(self) -> None:
         connecting = PineconeClientEndpoint(self.alice, self.alice.identity.key).connect(self.clients)
-        self.assertIn("its own key", str(self.failureResultOf(connecting).value))
-        self.assertEqual(self.clock.getDelayedCalls(), [])
+        assert "its own key" in str(self.failureResultOf(connecting).value)
+        assert self.clock.getDelayedCalls() == []
 
     def test_silence_ends_in_a_timeout(self) -> None:
         self.network.silent.add(self.bob.identity.key)
@@ -126,7 +128,7 @@ class ConnectTests(EndpointTestCase):
         self.assertNoResult(connecting)
         self.clock.advance(0.2)
         self.failureResultOf(connecting, TimeoutError)
-        self.assertEqual(self.alice.ends, {})
+        assert self.alice.ends == {}
 
     def test_the_sessions_own_timeout_is_a_timeout_too(self) -> None:
         self.network.silent.add(self.bob.identity.key)
@@ -134,7 +136,7 @@ class ConnectTests(EndpointTestCase):
         self.alice.lose_streams(StreamTimeoutError("no answer"))
         self.run_turns()
         self.failureResultOf(connecting, TimeoutError)
-        self.assertEqual(self.clock.getDelayedCalls(), [])
+        assert self.clock.getDelayedCalls() == []
 
     def test_cancelling_at_every_turn_leaves_nothing_behind(self) -> None:
         self.network.latency = 0.001
@@ -146,9 +148,9 @@ class ConnectTests(EndpointTestCase):
             connecting.cancel()
             self.failureResultOf(connecting, ConnectingCancelledError)
             self.clock.pump([0.001] * 5)
-            self.assertEqual((self.alice.ends, self.bob.ends), ({}, {}))
-            self.assertEqual(self.clock.getDelayedCalls(), [])
-        self.assertGreater(turns, 3)
+            assert (self.alice.ends, self.bob.ends) == ({}, {})
+            assert self.clock.getDelayedCalls() == []
+        assert turns > 3
 
     def test_a_factory_that_fails_fails_the_connect(self) -> None:
         self.clients.buildProtocol = _raise
@@ -156,15 +158,15 @@ class ConnectTests(EndpointTestCase):
         self.run_turns()
         self.failureResultOf(connecting, ZeroDivisionError)
         self.run_turns()
-        self.assertEqual(self.alice.ends, {})
+        assert self.alice.ends == {}
 
     def test_factories_are_started_and_stopped(self) -> None:
         client, _ = self.connect()
-        self.assertEqual((self.clients.started, self.servers.started), (1, 1))
+        assert (self.clients.started, self.servers.started) == (1, 1)
         client.transport.loseConnection()
         self.run_turns()
         self.successResultOf(self.port.stopListening())
-        self.assertEqual((self.clients.started, self.servers.started), (0, 0))
+        assert (self.clients.started, self.servers.started) == (0, 0)
 
 
 class ListenTests(EndpointTestCase):
@@ -184,29 +186,29 @@ class ListenTests(EndpointTestCase):
         self.port.stopListening()
         client.transport.write(b"still here")
         self.run_turns()
-        self.assertEqual(server.received, b"still here")
+        assert server.received == b"still here"
 
     def test_stop_listening_ends_handshakes(self) -> None:
         self.alice.open_stream(self.bob.identity.key, _Mute())
         self.run_turns()
-        self.assertEqual(len(self.bob.ends), 1)
+        assert len(self.bob.ends) == 1
         self.port.stopListening()
         self.run_turns()
-        self.assertEqual((self.bob.ends, self.clock.getDelayedCalls()), ({}, []))
+        assert (self.bob.ends, self.clock.getDelayedCalls()) == ({}, [])
 
     def test_a_slow_handshake_ends_after_ten_seconds(self) -> None:
         self.alice.open_stream(self.bob.identity.key, _Mute())
         self.clock.pump([0.1] * 98)
-        self.assertEqual(len(self.bob.ends), 1)
+        assert len(self.bob.ends) == 1
         self.clock.pump([0.1] * 5)
-        self.assertEqual((self.bob.ends, self.servers.made), ({}, []))
-        self.assertEqual(self.port.counters["handshake timed out"], 1)
+        assert (self.bob.ends, self.servers.made) == ({}, [])
+        assert self.port.counters["handshake timed out"] == 1
 
     def test_handshakes_of_one_key_are_bounded(self) -> None:
         for _ in range(70):
             self.alice.open_stream(self.bob.identity.key, _Mute())
         self.run_turns()
-        self.assertEqual((len(self.bob.ends), self.port.counters["too many handshakes"]), (64, 6))
+        assert (len(self.bob.ends), self.port.counters["too many handshakes"]) == (64, 6)
 
     def test_handshakes_are_bounded_in_all_and_free_again_when_done(self) -> None:
         for seed in range(10, 15):
@@ -214,7 +216,7 @@ class ListenTests(EndpointTestCase):
             for _ in range(64):
                 node.open_stream(self.bob.identity.key, _Mute())
         self.run_turns()
-        self.assertEqual((len(self.bob.ends), self.port.counters["too many handshakes"]), (256, 64))
+        assert (len(self.bob.ends), self.port.counters["too many handshakes"]) == (256, 64)
         self.clock.advance(11)
         self.connect()
 
@@ -230,7 +232,7 @@ class ListenTests(EndpointTestCase):
         connecting = PineconeClientEndpoint(self.alice, self.bob.identity.key).connect(self.clients)
         self.run_turns()
         self.failureResultOf(connecting, ConnectionRefusedError)
-        self.assertEqual((asked, self.servers.made), ([self.alice.identity.key], []))
+        assert (asked, self.servers.made) == ([self.alice.identity.key], [])
 
     def test_a_factory_that_gives_no_protocol_refuses(self) -> None:
         self.servers.buildProtocol = lambda addr: None
@@ -238,14 +240,14 @@ class ListenTests(EndpointTestCase):
         self.run_turns()
         client = self.successResultOf(connecting)
         client.lost[0].trap(ConnectionLost)
-        self.assertEqual(self.bob.ends, {})
+        assert self.bob.ends == {}
 
     def test_a_factory_that_fails_refuses_and_the_listener_goes_on(self) -> None:
         build = self.servers.buildProtocol
         self.servers.buildProtocol = _raise
         PineconeClientEndpoint(self.alice, self.bob.identity.key).connect(self.clients)
         self.run_turns()
-        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        assert len(self.flushLoggedErrors(ZeroDivisionError)) == 1
         self.servers.buildProtocol = build
         self.connect()
 
@@ -256,11 +258,11 @@ class CloseTests(EndpointTestCase):
         client.transport.write(b"last words")
         client.transport.loseConnection()
         self.run_turns()
-        self.assertEqual(server.received, b"last words")
+        assert server.received == b"last words"
         for end in (client, server):
-            self.assertEqual(len(end.lost), 1)
+            assert len(end.lost) == 1
             end.lost[0].trap(ConnectionDone)
-        self.assertEqual((self.alice.ends, self.bob.ends, self.clock.getDelayedCalls()), ({}, {}, []))
+        assert (self.alice.ends, self.bob.ends, self.clock.getDelayedCalls()) == ({}, {}, [])
 
     def test_a_close_with_five_megabytes_pending_delivers_them(self) -> None:
         client, server = self.connect()
@@ -268,7 +270,7 @@ class CloseTests(EndpointTestCase):
         client.transport.write(data)
         client.transport.loseConnection()
         self.run_until(lambda: server.lost)
-        self.assertEqual(hashlib.sha256(server.received).digest(), hashlib.sha256(data).digest())
+        assert hashlib.sha256(server.received).digest() == hashlib.sha256(data).digest()
         server.lost[0].trap(ConnectionDone)
 
     def test_nothing_is_delivered_after_lose_connection(self) -> None:
@@ -276,7 +278,7 @@ class CloseTests(EndpointTestCase):
         server.transport.write(b"too late")
         client.transport.loseConnection()
         self.run_turns()
-        self.assertEqual(client.received, b"")
+        assert client.received == b""
 
     def test_writes_after_lose_connection_are_dropped(self) -> None:
         client, server = self.connect()
@@ -284,18 +286,18 @@ class CloseTests(EndpointTestCase):
         client.transport.write(b"too late")
         self.run_turns()
         client.transport.write(b"far too late")
-        self.assertEqual(server.received, b"")
+        assert server.received == b""
 
     def test_an_abort_is_a_lost_connection_on_the_other_side(self) -> None:
         client, server = self.connect()
         client.transport.write(b"x" * 1_000_000)
         client.transport.abortConnection()
-        self.assertEqual(client.lost, [])
+        assert client.lost == []
         self.run_turns()
         client.lost[0].trap(ConnectionAborted)
         server.lost[0].trap(ConnectionLost)
-        self.assertEqual((len(client.lost), len(server.lost)), (1, 1))
-        self.assertEqual((self.alice.ends, self.bob.ends, self.clock.getDelayedCalls()), ({}, {}, []))
+        assert (len(client.lost), len(server.lost)) == (1, 1)
+        assert (self.alice.ends, self.bob.ends, self.clock.getDelayedCalls()) == ({}, {}, [])
 
     def test_abort_behind_lose_connection_drops_what_is_pending(self) -> None:
         client, _ = self.connect()
@@ -303,7 +305,7 @@ class CloseTests(EndpointTestCase):
         client.transport.loseConnection()
         client.transport.abortConnection()
         self.run_turns()
-        self.assertEqual(len(client.lost), 1)
+        assert len(client.lost) == 1
         client.lost[0].trap(ConnectionAborted)
 
     def test_a_dead_session_is_a_lost_connection_at_once(self) -> None:
@@ -311,7 +313,7 @@ class CloseTests(EndpointTestCase):
         self.alice.lose_streams(StreamTimeoutError("nothing heard for 30 s"))
         self.run_turns(1)
         client.lost[0].trap(ConnectionLost)
-        self.assertIn("nothing heard for 30 s", str(client.lost[0].value))
+        assert "nothing heard for 30 s" in str(client.lost[0].value)
 
     def test_a_stream_cut_short_is_not_a_clean_end(self) -> None:
         client, server = self.connect()
@@ -328,17 +330,17 @@ class CloseTests(EndpointTestCase):
         client.transport.loseConnection()
         self.run_turns()
         client.lost[0].trap(ConnectionDone)
-        self.assertEqual((len(self.alice.ends), server.lost), (1, []))
+        assert (len(self.alice.ends), server.lost) == (1, [])
         self.clock.advance(121)
         self.run_turns()
-        self.assertEqual(self.alice.ends, {})
+        assert self.alice.ends == {}
 
     def test_an_error_in_data_received_is_logged_and_ends_the_connection(self) -> None:
         client, server = self.connect()
         server.on_data = lambda protocol, data: 1 // 0
         client.transport.write(b"x")
         self.run_turns()
-        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        assert len(self.flushLoggedErrors(ZeroDivisionError)) == 1
         server.lost[0].trap(ZeroDivisionError)
         client.lost[0].trap(ConnectionLost)
 
@@ -352,17 +354,17 @@ class HalfCloseTests(EndpointTestCase):
         client.transport.write(b"question")
         client.transport.loseWriteConnection()
         self.run_turns()
-        self.assertEqual((bytes(server.received), server.read_ended, client.write_ended), (b"question", 1, 1))
-        self.assertEqual((client.lost, server.lost), ([], []))
+        assert (bytes(server.received), server.read_ended, client.write_ended) == (b"question", 1, 1)
+        assert (client.lost, server.lost) == ([], [])
         client.transport.write(b"dropped")
         server.transport.write(b"answer")
         server.transport.loseConnection()
         self.run_turns()
-        self.assertEqual((bytes(client.received), bytes(server.received)), (b"answer", b"question"))
+        assert (bytes(client.received), bytes(server.received)) == (b"answer", b"question")
         for end in (client, server):
-            self.assertEqual(len(end.lost), 1)
+            assert len(end.lost) == 1
             end.lost[0].trap(ConnectionDone)
-        self.assertEqual((self.alice.ends, self.bob.ends, self.clock.getDelayedCalls()), ({}, {}, []))
+        assert (self.alice.ends, self.bob.ends, self.clock.getDelayedCalls()) == ({}, {}, [])
 
     def test_both_write_ends_closed_is_the_end(self) -> None:
         client, server = self.connect()
@@ -374,7 +376,7 @@ class HalfCloseTests(EndpointTestCase):
             end.lost[0].trap(ConnectionDone)
 
     def test_lose_connection_behind_a_half_close_finishes(self) -> None:
-        client, server = self.connect()
+        client, _server = self.connect()
         client.transport.loseWriteConnection()
         self.run_turns()
         client.transport.loseConnection()
