@@ -13,6 +13,7 @@ from twisted_endpoints.client import PineconeClientEndpoint
 from twisted_endpoints.errors import NoSuchNode, NotAServerName, TlsFailed, WrongPeerKey
 from twisted_endpoints.pool import BoundedConnectionPool
 from twisted_endpoints.server import PineconeListeningPort, PineconeServerEndpoint
+from twisted_endpoints.strings import register_node, registered_node, unregister_node
 from twisted_endpoints.urls import server_url
 
 __all__ = [
@@ -26,5 +27,8 @@ __all__ = [
     "PineconeServerEndpoint",
     "TlsFailed",
     "WrongPeerKey",
+    "register_node",
+    "registered_node",
     "server_url",
+    "unregister_node",
 ]
