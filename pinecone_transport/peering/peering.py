@@ -203,7 +203,7 @@ class Peering:
         """Tell whether `data_to_send` would give anything: never while the link is blocked."""
         if self.state is PeeringState.FAILED or self._blocked_until != _NEVER:
             return False
-        return bool(self._handshake) or len(self._protocol) > 0 or len(self._traffic) > 0
+        return self._protocol.size > 0 or self._traffic.size > 0 or bool(self._handshake)
 
     def data_to_send(self, limit: int, now: float) -> list[bytes]:
         """Take what is to be written now: our handshake or whole frames, until there are ``limit`` bytes or more.
@@ -219,7 +219,7 @@ class Peering:
             size = HANDSHAKE_LENGTH
             self._handshake = b""
         for queue in (self._protocol, self._traffic):
-            while queue and (size < limit or not pieces):
+            while queue.size and (size < limit or not pieces):
                 frame = queue.pop()
                 self._frames_out.add(frame[_TYPE_AT], len(frame))
                 pieces.append(frame)

@@ -19,7 +19,10 @@ def encode_coordinates(coordinates: Coordinates) -> bytes:
 
     Source: §1.
     """
-    body = b"".join(map(encode_varu64, coordinates))
+    if not coordinates or max(coordinates) < 128:
+        body = bytes(coordinates)  # the usual case: one byte a hop
+    else:
+        body = b"".join(map(encode_varu64, coordinates))
     if len(body) > 0xFFFF:
         raise LocalProtocolError(f"coordinates of {len(coordinates)} hops do not fit a frame")
     return len(body).to_bytes(2, "big") + body
@@ -39,6 +42,9 @@ def decode_coordinates(data: bytes, start: int, end: int) -> tuple[Coordinates, 
     stop = position + (data[start] << 8 | data[start + 1])
     if stop > end:
         raise FrameError("coordinates run over", "§1")
+    body = data[position:stop]
+    if body.isascii():
+        return tuple(body), stop  # the usual case: one byte a hop
     ports = []
     while position < stop:
         port, position = decode_varu64(data, position, stop)

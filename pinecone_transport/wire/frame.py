@@ -173,8 +173,13 @@ def decode_frame(data: bytes) -> Frame:
     if kind == TRAFFIC:
         frame.destination, position = decode_coordinates(data, position, end)
         frame.source, position = decode_coordinates(data, position, end)
-        frame.destination_key, position = _decode_key(data, position, end)
-        frame.source_key, position = _decode_key(data, position, end)
+        source_at = position + KEY_LENGTH
+        keys_end = source_at + KEY_LENGTH
+        if keys_end > end:
+            raise FrameError("frame cut off in a key")
+        frame.destination_key = data[position:source_at]
+        frame.source_key = data[source_at:keys_end]
+        position = keys_end
         if not frame.destination:
             frame.watermark, position = _decode_watermark(data, position, end)
         if end - position != payload_length:
