@@ -19,6 +19,7 @@ from pinecone_transport.router.events import RouterEvent, WakeupReceived
 from pinecone_transport.router.outbox import Outbox
 from pinecone_transport.router.ports import Peer
 from pinecone_transport.router.sequences import Sequences
+from pinecone_transport.router.signatures import VerifiedSignatures
 from pinecone_transport.router.state import RouterState, SeenWakeup
 from pinecone_transport.wire import (
     WAKEUP_BROADCAST,
@@ -66,10 +67,18 @@ def _order(peer: Peer) -> float:
 class Wakeups:
     """The broadcasts of this node and of others."""
 
-    __slots__ = ("_identity", "_outbox", "_sequences", "_state")
+    __slots__ = ("_identity", "_outbox", "_sequences", "_signatures", "_state")
 
-    def __init__(self, identity: Identity, state: RouterState, outbox: Outbox, sequences: Sequences) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        state: RouterState,
+        outbox: Outbox,
+        sequences: Sequences,
+        signatures: VerifiedSignatures,
+    ) -> None:
         self._identity: Final = identity
+        self._signatures: Final = signatures
         self._state: Final = state
         self._outbox: Final = outbox
         self._sequences: Final = sequences
@@ -83,7 +92,7 @@ class Wakeups:
         state = self._state
         key = frame.source_key
         wakeup = decode_bootstrap(frame.payload)
-        if not wakeup.verify(key):
+        if not self._signatures.verify(key, wakeup.signature, wakeup.signed_bytes()):
             raise AnnouncementError("wakeup broadcast with a bad signature", "§7")
         if wakeup.root_key != state.root.key:
             self._outbox.drop("wakeup of another root")

@@ -40,6 +40,8 @@ MAX_COORDINATES: Final = 16_384
 MAX_HOPS: Final = 255
 """In coordinates that are remembered: longer ones leave a frame too little room."""
 MAX_WAKEUPS: Final = 16_384
+MAX_SIGNATURES: Final = 16_384
+"""That are remembered as verified."""
 MAX_LOOPBACK: Final = 1024
 """Packets to ourselves that wait for the next timer."""
 MAX_OUTPUT_BYTES: Final = 32 * 1024 * 1024

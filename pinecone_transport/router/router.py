@@ -22,6 +22,7 @@ from pinecone_transport.router.next_hop import Root, snake_next_hop, tree_next_h
 from pinecone_transport.router.outbox import Outbox
 from pinecone_transport.router.ports import Peer, lowest_free_port
 from pinecone_transport.router.sequences import Sequences
+from pinecone_transport.router.signatures import VerifiedSignatures
 from pinecone_transport.router.snake import Snake
 from pinecone_transport.router.state import RouterState
 from pinecone_transport.router.tree import Tree
@@ -96,9 +97,11 @@ class Router:
         self._hop_limit: Final = hop_limit
         self._outbox: Final = Outbox()
         sequences = Sequences(unix_time)
-        self._tree: Final = Tree(identity, state, self._outbox)
+        # Shared, since a broadcast or an announcement comes by several links with the same signatures.
+        signatures = VerifiedSignatures()
+        self._tree: Final = Tree(identity, state, self._outbox, signatures)
         self._snake: Final = Snake(identity, state, self._outbox, sequences)
-        self._wakeups: Final = Wakeups(identity, state, self._outbox, sequences)
+        self._wakeups: Final = Wakeups(identity, state, self._outbox, sequences, signatures)
         self._loopback: list[RouterEvent] = []
         self._loopback_at = math.inf
         self._reported = self._place()

@@ -21,6 +21,7 @@ from pinecone_transport.router.events import RouteLearned, RouterEvent
 from pinecone_transport.router.next_hop import Root
 from pinecone_transport.router.outbox import Outbox
 from pinecone_transport.router.ports import Peer
+from pinecone_transport.router.signatures import VerifiedSignatures
 from pinecone_transport.router.state import RouterState
 from pinecone_transport.wire import TREE_ANNOUNCEMENT, Announcement, Frame, decode_announcement
 
@@ -104,9 +105,10 @@ def _is_replay(announcement: Announcement, last: Announcement) -> bool:
 class Tree:
     """This node's place in the spanning tree."""
 
-    __slots__ = ("_identity", "_outbox", "_state")
+    __slots__ = ("_identity", "_outbox", "_signatures", "_state")
 
-    def __init__(self, identity: Identity, state: RouterState, outbox: Outbox) -> None:
+    def __init__(self, identity: Identity, state: RouterState, outbox: Outbox, signatures: VerifiedSignatures) -> None:
+        self._signatures: Final = signatures
         self._identity: Final = identity
         self._state: Final = state
         self._outbox: Final = outbox
@@ -122,7 +124,7 @@ class Tree:
             # Nobody can pass it on within one frame, so it leads nowhere.
             self._outbox.drop("announcement too long")
             return []
-        announcement = decode_announcement(payload)
+        announcement = decode_announcement(payload, self._signatures.verify)
         announcement.check_sane(peer.key)
         last = peer.announcement
         if last is not None and _is_replay(announcement, last):

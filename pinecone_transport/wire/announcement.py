@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple, final
+from collections.abc import Callable
+from typing import Final, NamedTuple, TypeAlias, final
 
 from pinecone_transport.errors import AnnouncementError
 from pinecone_transport.identity import KEY_LENGTH, SIGNATURE_LENGTH, Identity, PublicKey, verify
@@ -11,6 +12,10 @@ from pinecone_transport.wire.varu64 import decode_varu64, encode_varu64
 
 _LEAST_ROOT: Final = KEY_LENGTH + 1
 _LEAST_HOP: Final = 1 + KEY_LENGTH + SIGNATURE_LENGTH
+
+
+Verify: TypeAlias = Callable[[PublicKey, bytes, bytes], bool]
+"""Tells whether a key made a signature over a message, as `pinecone_transport.identity.verify` does."""
 
 
 class HopSignature(NamedTuple):
@@ -81,10 +86,14 @@ class Announcement:
             raise AnnouncementError("announcement with a loop")
 
 
-def decode_announcement(payload: bytes) -> Announcement:
+def decode_announcement(payload: bytes, verify: Verify = verify) -> Announcement:
     """Read an announcement and verify every signature over the bytes as they came.
 
     A remainder of fewer than 97 bytes is left alone.
+
+    Args:
+        payload: Of the frame.
+        verify: For whoever remembers what has been verified before.
 
     Raises:
         AnnouncementError: Too short, or a signature does not verify. Sanity is `Announcement.check_sane`'s matter.
