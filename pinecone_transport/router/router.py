@@ -138,6 +138,11 @@ class Router:
         return entry.key if entry is not None else None
 
     @property
+    def table_size(self) -> int:
+        """How many routes the snake's table holds."""
+        return len(self.state.table)
+
+    @property
     def peers(self) -> list[Peer]:
         """The peers, in the order of their ports."""
         return [peer for _, peer in sorted(self.state.peers.items())]
@@ -232,7 +237,7 @@ class Router:
                 payload,
                 hop_limit=self._hop_limit - 1 if self._hop_limiting else self._hop_limit,
                 destination=route.coordinates,
-                source=state.coordinates,
+                source=state.neighbourhood.coordinates,
                 destination_key=route.destination,
                 source_key=state.key,
                 watermark=route.watermark,
