@@ -141,13 +141,11 @@ def node(
     hop_limiting: bool | None,
     verbose: bool,
 ) -> None:
-    r"""Run a node of the overlay without a homeserver: a relay.
+    """Run a node of the overlay without a homeserver: a relay.
 
     Homeservers that cannot reach one another directly do so through it. It keeps nothing but its key.
 
-    \b
-    Example:
-      pinecone node --key-file relay.key --listen '[::]:65432'
+    For example: pinecone node --key-file relay.key --listen '[::]:65432'
 
     SIGTERM and Ctrl-C end it, SIGHUP dials lost peers again at once.
     """

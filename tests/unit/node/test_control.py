@@ -1,0 +1,119 @@
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.protocol import Factory
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.trial.unittest import SynchronousTestCase
+
+from pinecone_transport.node import ConfigurationError
+from pinecone_transport.node.control import IDLE_TIMEOUT, LONGEST_REQUEST, ControlError, ControlSocket, ask
+
+
+def _fail() -> dict[str, Any]:
+    raise RuntimeError("command")
+
+
+class ControlSocketTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.reactor = MemoryReactorClock()
+        self.folder = Path(self.mktemp())
+        self.folder.mkdir(parents=True)
+        # Unix socket addresses are short; trial's temporary folders need not be.
+        self.path = str(self.folder / "s")
+        self.control = ControlSocket(self.reactor, self.path, {"status": lambda: {"key": "k"}, "fail": _fail})
+
+    def _client(self) -> tuple[Any, StringTransport]:
+        factory: Factory = self.reactor.unixServers[0][1]
+        protocol = factory.buildProtocol(None)
+        transport = StringTransport()
+        protocol.makeConnection(transport)
+        return protocol, transport
+
+    def _answers(self, request: bytes) -> list[Any]:
+        protocol, transport = self._client()
+        protocol.dataReceived(request)
+        return [json.loads(line) for line in transport.value().splitlines()]
+
+    def test_only_the_owner_may_connect(self) -> None:
+        self.control.start()
+        ((path, _, _, mode, _),) = self.reactor.unixServers
+        assert (path, mode) == (self.path, 0o600)
+
+    def test_each_request_has_its_answer_in_order(self) -> None:
+        self.control.start()
+        answers = self._answers(b'{"command": "status"}\n{"command": "status"}\n')
+        assert answers == [{"key": "k"}, {"key": "k"}]
+
+    def test_what_is_no_request_gets_a_sentence(self) -> None:
+        self.control.start()
+        for request in (b"status", b"[]", b"{}", b'{"command": []}', b'{"command": "stop"}', b"\xff", b"[" * 4000):
+            (answer,) = self._answers(request + b"\n")
+            assert list(answer) == ["error"]
+
+    def test_a_command_that_fails_is_logged_and_said(self) -> None:
+        self.control.start()
+        with self.assertLogs("pinecone_transport.node", "ERROR"):
+            (answer,) = self._answers(b'{"command": "fail"}\n')
+        assert "error" in answer
+
+    def test_a_line_without_an_end_is_hung_up_on(self) -> None:
+        self.control.start()
+        protocol, transport = self._client()
+        protocol.dataReceived(b"x" * (LONGEST_REQUEST + 1))
+        assert transport.disconnecting
+
+    def test_an_idle_client_is_hung_up_on_a_busy_one_is_not(self) -> None:
+        self.control.start()
+        idle, idle_transport = self._client()
+        busy, busy_transport = self._client()
+        self.reactor.advance(IDLE_TIMEOUT - 1)
+        busy.dataReceived(b'{"command": "status"}\n')
+        self.reactor.advance(2)
+        assert idle_transport.disconnecting
+        assert not busy_transport.disconnecting
+        for protocol in (idle, busy):
+            protocol.connectionLost(None)
+        assert self.reactor.getDelayedCalls() == []
+
+    def test_stopping_hangs_up(self) -> None:
+        self.control.start()
+        _, transport = self._client()
+        self.successResultOf(self.control.stop())
+        assert transport.disconnecting
+        self.successResultOf(self.control.stop())
+
+    def test_the_socket_of_a_dead_node_is_replaced(self) -> None:
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(self.path)
+        self.control.start()
+        assert not Path(self.path).exists()  # the reactor in memory binds nothing
+
+    def test_the_socket_of_a_live_node_is_not(self) -> None:
+        with socket.socket(socket.AF_UNIX) as live:
+            live.bind(self.path)
+            live.listen()
+            with pytest.raises(ConfigurationError) as raised:
+                self.control.start()
+        assert raised.value.path == "control_socket"
+        assert "another node listens" in raised.value.sentence
+        assert Path(self.path).exists()
+
+    def test_a_file_in_its_place_is_left_alone(self) -> None:
+        Path(self.path).write_text("precious")
+        with pytest.raises(ConfigurationError) as raised:
+            self.control.start()
+        assert "is not a socket" in raised.value.sentence
+        assert Path(self.path).read_text() == "precious"
+
+    def test_asking_where_nobody_listens_says_so(self) -> None:
+        with pytest.raises(ControlError) as raised:
+            ask(self.path, "status")
+        assert "There is no control socket" in str(raised.value)
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(self.path)
+        with pytest.raises(ControlError) as raised:
+            ask(self.path, "status")
+        assert "is not running" in str(raised.value)
