@@ -191,10 +191,11 @@ class Connection:
 
     def fail(self, error: PineconeError, events: list[SessionEvent]) -> None:
         """The connection is over for ``error``; one that the owner never heard of goes silently."""
-        known = self.state is not State.SYN_RECEIVED
-        self.end()
-        if known:
+        if self.state is State.SYN_RECEIVED:
+            self._counters["half-open connections given up"] += 1
+        else:
             events.append(StreamLost(self.stream, error))
+        self.end()
 
     def wake(self, now: float) -> None:
         """The way to the far end may be back: send again at once what had no answer in its time."""
@@ -417,16 +418,12 @@ class Connection:
     def handle_timer(self, now: float, events: list[SessionEvent]) -> None:
         """Do what is due; harmless when called too early."""
         limits = self._limits
-        if self.state is State.SYN_SENT:
+        if self.state is State.SYN_SENT or self.state is State.SYN_RECEIVED:
             if now >= self._opened_at + limits.connect_timeout:
-                self.fail(StreamTimeoutError("the far end did not answer the SYN"), events)
+                self.fail(StreamTimeoutError("the far end did not answer"), events)
             elif now >= self._repeat_at:
                 self._back_off(now)
                 self.due |= SYN_DUE
-        elif self.state is State.SYN_RECEIVED:
-            if now >= self._opened_at + limits.connect_timeout:
-                self._counters["half-open connections expired"] += 1
-                self.end()
         elif self._send_buffer.outstanding or self._send_buffer.unsent():
             if now >= self._progress_at + limits.dead_after:
                 self._give_up(events)

@@ -107,7 +107,7 @@ class SendBuffer:
         return self.waiting > 0 or (self.finished and not self.fin_sent)
 
     def can_send(self, window: int, segment: int) -> bool:
-        """Tell whether `next_packet` would return one."""
+        """Tell whether `next_packet` returns one, unless what was lost arrives after all."""
         if self._lost:
             return True
         if len(self.outstanding) >= MAX_OUTSTANDING:
@@ -123,18 +123,13 @@ class SendBuffer:
             packet = lost.popleft()
             if packet.status == _LOST:
                 return packet
-        if len(self.outstanding) >= MAX_OUTSTANDING:
+        if not self.can_send(window, segment):
             return None
         if self.waiting:
-            length = self._payload_length(window, segment)
-            if not length:
-                return None
-            packet = SentPacket(ST_DATA, self.next_seq, self._take(length))
-        elif self.finished and not self.fin_sent:
+            packet = SentPacket(ST_DATA, self.next_seq, self._take(self._payload_length(window, segment)))
+        else:
             packet = SentPacket(ST_FIN, self.next_seq, b"")
             self.fin_sent = True
-        else:
-            return None
         self.outstanding.append(packet)
         return packet
 

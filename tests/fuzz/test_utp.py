@@ -1,0 +1,103 @@
+"""Whatever comes from far nodes into a µTP socket."""
+
+from __future__ import annotations
+
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pinecone_transport.errors import UtpError
+from pinecone_transport.session import StreamAccepted, StreamClosed, StreamData, StreamEnded, StreamLost, UtpLimits
+from pinecone_transport.session import UtpSocket as Socket
+from pinecone_transport.session.utp import HEADER_LENGTH, UtpPacket, decode_packet, encode_packet
+from tests.support.virtual_link import LEFT_KEY, RIGHT_KEY, VirtualLink
+
+KEYS = [LEFT_KEY, RIGHT_KEY, b"\x03" * 32]
+LIMITS = UtpLimits(receive_window=4000, connections=12, half_open=8, half_open_per_key=4, resets=20, resets_per_key=8)
+
+u16 = st.integers(0, 0xFFFF) | st.integers(0, 3) | st.integers(0xFFFD, 0xFFFF)
+u32 = st.integers(0, 0xFFFFFFFF)
+extensions = st.lists(st.tuples(st.integers(1, 255), st.binary(max_size=40)), max_size=3).map(tuple)
+packets = st.builds(
+    UtpPacket, st.integers(0, 4), u16, u32, u32, u32, u16, u16, extensions, st.binary(max_size=2000)
+).map(encode_packet)
+anything = packets | st.binary(max_size=100)
+
+
+@given(st.binary(max_size=120))
+def test_decoding_gives_a_packet_or_a_utp_error(data: bytes) -> None:
+    # Invariant: nothing but UtpError is raised, and what was read writes the same bytes.
+    try:
+        packet = decode_packet(data)
+    except UtpError:
+        return
+    assert encode_packet(packet) == data
+
+
+@given(st.lists(st.tuples(st.sampled_from(KEYS), anything, st.floats(0, 5)), max_size=60))
+def test_a_socket_takes_anything_from_anyone_within_its_bounds(arrivals: list[tuple[bytes, bytes, float]]) -> None:
+    # Invariant: nothing is raised, nothing is sent that is no packet, and no table outgrows its limit.
+    socket = Socket(random=Random(1), limits=LIMITS)
+    dialled = socket.connect(RIGHT_KEY, 0.0)
+    socket.write(dialled, bytes(3000), 0.0)
+    now = 0.0
+    for key, packet, wait in arrivals:
+        now += wait
+        socket.receive_packet(key, packet, now)
+        due = socket.next_timer()
+        if due is not None and due <= now:
+            socket.handle_timer(now)
+        assert socket.connection_count <= LIMITS.connections
+        assert len(socket.sessions()) <= len(KEYS)
+    sent = [packet for key in socket.ready_keys() for packet in socket.packets_to_send(key, 1 << 20, now)]
+    assert len(sent) <= LIMITS.resets + 2 * LIMITS.connections
+    for packet in sent:
+        decode_packet(packet)
+    assert socket.ready_keys() == []
+
+
+@given(st.lists(anything | st.tuples(u16, anything), max_size=40), st.booleans())
+def test_an_open_stream_survives_what_does_not_know_its_numbers(guesses: list[object], reverse: bool) -> None:
+    # Invariant: packets with the right key, even with the right connection id, but without plausible numbers, neither
+    # end an open stream nor put bytes into it.
+    link = VirtualLink(seed=11)
+    left, right = link.connect()
+    link.recording = True
+    link.left.socket.write(left, b"one", link.now)
+    link.run(1.0)
+    first = decode_packet(link.carried[0][1])
+    side = link.left if reverse else link.right
+    for guess in guesses:
+        if isinstance(guess, tuple):
+            _, packet = guess
+            if len(packet) < HEADER_LENGTH:
+                continue
+            # The connection id is right, the acknowledgement is far from what it can be.
+            target = (first.connection_id - 1) & 0xFFFF if reverse else first.connection_id
+            wrong = (first.ack_nr if side is link.right else first.seq_nr) + 0x4000
+            packet = (
+                packet[:2]
+                + target.to_bytes(2, "big")
+                + packet[4:18]
+                + (wrong & 0xFFFF).to_bytes(2, "big")
+                + packet[20:]
+            )
+        else:
+            packet = guess
+            if packet[2:4] in {
+                first.connection_id.to_bytes(2, "big"),
+                ((first.connection_id - 1) & 0xFFFF).to_bytes(2, "big"),
+            }:
+                continue
+        events = side.socket.receive_packet(side.peer_key, packet, link.now)
+        assert not [
+            e for e in events if isinstance(e, StreamData | StreamEnded | StreamLost | StreamClosed | StreamAccepted)
+        ]
+        link.pump()
+    link.left.socket.write(left, b"two", link.now)
+    link.run(5.0)
+    assert link.right.received(right) == b"onetwo"
+    link.right.socket.write(right, b"three", link.now)
+    link.run(5.0)
+    assert link.left.received(left) == b"three"
