@@ -2,12 +2,13 @@
 
 from pinecone_transport.simulator.dials import Dial, Dials
 from pinecone_transport.simulator.network import Network, SimulatedLink
-from pinecone_transport.simulator.shape import descending_of, is_settled, parent_of, parts, root_of, settled
+from pinecone_transport.simulator.shape import Settled, descending_of, is_settled, parent_of, parts, root_of, settled
 
 __all__ = [
     "Dial",
     "Dials",
     "Network",
+    "Settled",
     "SimulatedLink",
     "descending_of",
     "is_settled",
