@@ -75,7 +75,7 @@ class StreamTransport:
         self._stream: int | None = None
         self._protocol: IProtocol | None = None
         self._on_lost: Callable[[], None]
-        self._producer: Final = ProducerSlot(self._call_later, lambda: tls.pending)
+        self._producer: Final = ProducerSlot(self._call_application_later, lambda: tls.pending)
         self._received: deque[bytes] = deque()  # ciphertext that waits for the protocol to resume
         self._unacknowledged = 0  # ciphertext given to TLS that the node has not been told of, bytes
         self._paused = False
@@ -272,7 +272,7 @@ class StreamTransport:
             return True
         data = tls.read() if self._protocol is not None else b""
         if data and self._protocol is not None:
-            self._call_protocol(self._protocol.dataReceived, data)
+            self._call_application(self._protocol.dataReceived, data)
             return True
         if tls.error is not None:
             self._fail(tls.error)
@@ -301,12 +301,13 @@ class StreamTransport:
         if self._write_closed or half_closeable is None:
             self._finish()
         else:
-            self._call_protocol(half_closeable.readConnectionLost)
+            self._call_application(half_closeable.readConnectionLost)
 
     def _end_of_stream(self) -> None:
         """The node's stream has ended: all is well if TLS has said so before, else somebody has cut it short."""
-        if not self._tls.ended:
-            self._reset_stream()
+        if self._phase is _Phase.HANDSHAKE:
+            self._fail(connect_error(None))
+        elif not self._tls.ended:
             self._fail(ConnectionLost("the stream ended without TLS saying so"))
         elif self._stream is None:
             self._finish()
@@ -343,7 +344,7 @@ class StreamTransport:
         if self.disconnecting or self._read_ended:
             self._finish()
         elif half_closeable is not None:
-            self._call_protocol(half_closeable.writeConnectionLost)
+            self._call_application(half_closeable.writeConnectionLost)
 
     def _finish(self) -> None:
         """Both ways are done as far as the protocol is concerned."""
@@ -399,8 +400,8 @@ class StreamTransport:
         if stream is not None:
             self._node.abort_stream(stream)
 
-    def _call_protocol(self, method: Callable[..., None], *arguments: bytes) -> None:
-        """Call a method of the protocol's; if it raises, the connection ends, as with Twisted's own transports."""
+    def _call_application(self, method: Callable[..., None], *arguments: bytes) -> None:
+        """Call the protocol or its producer; if it raises, the connection ends, as with Twisted's own transports."""
         try:
             method(*arguments)
         except Exception:
@@ -408,6 +409,9 @@ class StreamTransport:
             _log.failure("Unhandled error in {method}", reason, method=method)
             self._reset_stream()
             self._lose(reason)
+
+    def _call_application_later(self, method: Callable[[], None]) -> None:
+        self._call_later(lambda: self._call_application(method))
 
     def _call_later(self, call: Callable[[], None]) -> None:
         self._node.reactor.callLater(0, call)

@@ -68,7 +68,7 @@ def raw_context(
 
 
 class RawTlsPeer:
-    """A `StreamReceiver` that shakes hands as its context says.
+    """A `StreamReceiver` that shakes hands as its context says, or says nothing of its own accord without one.
 
     Attributes:
         established: Whether the handshake is done as far as this end can tell.
@@ -77,13 +77,14 @@ class RawTlsPeer:
         lost: What ``stream_lost`` was told.
     """
 
-    def __init__(self, node: INode, context: SSL.Context) -> None:
+    def __init__(self, node: INode, context: SSL.Context | None) -> None:
         self.established = False
         self.received = bytearray()
         self.lost: list[Exception | None] = []
         self.stream: int | None = None
         self._node = node
-        self._tls = SSL.Connection(context, None)
+        self._tls = SSL.Connection(context or SSL.Context(SSL.TLS_METHOD), None)
+        self._mute = context is None
         self._outgoing: list[bytes] = []
 
     def dial(self, key: PublicKey) -> None:
@@ -128,6 +129,8 @@ class RawTlsPeer:
         return outgoing
 
     def _proceed(self) -> None:
+        if self._mute:
+            return
         try:
             if not self.established:
                 self._tls.do_handshake()
