@@ -328,6 +328,9 @@ class Stack:
                 events += self.socket.fail_connecting(key, UnreachableError(f"no route to {key.hex()}"), now)
 
     def _fail(self, link: int, error: PineconeError, now: float, events: list[StackEvent]) -> None:
+        """Give a link up, once: what its peering finds wrong behind the frame that ended it is no news."""
+        if link not in self._links:
+            return
         self._detach(link, now, events)
         events.append(LinkLost(link, error))
 

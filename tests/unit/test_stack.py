@@ -111,6 +111,15 @@ def test_frames_behind_the_one_that_ends_the_link_are_ignored() -> None:
     assert stack.socket.counters["packets received"] == 0
 
 
+def test_a_link_is_lost_once_however_much_is_wrong_with_what_it_brings() -> None:
+    stack = make_stack()
+    unsigned = encode_frame(FrameFactory(identity(3)).announcement())
+    for number, bad in ((2, unsigned), (1, b"")):  # 1 is our own key
+        link = stack.add_link(PeerType.REMOTE, 1000.0)
+        events = stack.receive_data(link, encode_handshake(identity(number)) + bad + b"GET / HTTP/1.1", 1000.0)
+        assert [type(event) for event in events if not isinstance(event, LinkUp)] == [LinkLost]
+
+
 def test_bytes_of_an_unknown_link_are_ignored() -> None:
     stack = make_stack()
     assert stack.receive_data(7, b"whatever", 1000.0) == []
