@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -161,6 +161,35 @@ class Conversations(RuleBasedStateMachine):
 
 TestConversations = Conversations.TestCase
 TestConversations.settings = settings(max_examples=60, stateful_step_count=40)
+
+
+@settings(max_examples=60)
+@given(
+    seed=st.integers(0, 1 << 16),
+    faults=st.builds(
+        Faults,
+        delay=st.sampled_from((0.0005, 0.02, 0.3)),
+        loss=st.sampled_from((0.0, 0.02, 0.15)),
+        duplication=st.sampled_from((0.0, 0.2)),
+        reordering=st.sampled_from((0.0, 0.5)),
+    ),
+    packet=st.sampled_from((120, 1416, 8192)),
+    window=st.sampled_from((2000, 1 << 20)),
+    lengths=st.tuples(st.integers(1, 60_000), st.integers(1, 60_000)),
+)
+def test_while_some_packets_arrive_everything_does(
+    seed: int, faults: Faults, packet: int, window: int, lengths: tuple[int, int]
+) -> None:
+    link = VirtualLink(limits=UtpLimits(packet=packet, receive_window=window), faults=faults, seed=seed)
+    left, right = link.connect()
+    sides = ((link.left, left, lengths[0]), (link.right, right, lengths[1]))
+    for side, stream, length in sides:
+        side.socket.write(stream, pattern(length, 16_000)[:length], link.now)
+        side.socket.close(stream, link.now)
+    link.run_until(lambda: all(stream in side.closed for side, stream, _ in sides), seconds=900)
+    assert link.left.received(left) == pattern(lengths[1], 16_000)[: lengths[1]]
+    assert link.right.received(right) == pattern(lengths[0], 16_000)[: lengths[0]]
+    assert link.left.socket.connection_count == link.right.socket.connection_count == 0
 
 
 def test_every_state_but_the_last_can_end_and_none_is_left_behind() -> None:

@@ -83,6 +83,7 @@ class Connection:
         "_reply_micro",
         "_room_wanted",
         "_send_buffer",
+        "_shown",
         "_window_probe",
         "_woken_at",
         "due",
@@ -125,6 +126,7 @@ class Connection:
         self._duplicate_acks = 0
         self._room_wanted = False
         self._window_probe = False
+        self._shown = True
         self._advertised = limits.receive_window
         if syn is None:
             self.state = State.SYN_SENT
@@ -236,6 +238,7 @@ class Connection:
                 self.due |= ACK_DUE
             return
         self._heard_at = now
+        self._shown = True
         self._reply_micro = _micro(now, packet.timestamp)
         if self.state is State.SYN_RECEIVED:
             self._set_state(Input.OPENED)
@@ -270,7 +273,8 @@ class Connection:
             self._backoff = 0
             self._repeat_at = _NEVER
             # Unless data goes out at once, this shows the far end that its ST_STATE has come.
-            self.due = ACK_DUE
+            self.due = PROBE_DUE
+            self._shown = False
             events.append(StreamConnected(self.stream))
             if self._send_buffer.finished:
                 self._set_state(Input.CLOSE)
@@ -412,8 +416,7 @@ class Connection:
                 # The window is shut and no packet is out whose acknowledgement would open it.
                 self._repeat_at = now + self._timeout()
             return min(self._repeat_at, self._progress_at + limits.dead_after)
-        silent_since = max(self._heard_at, self._probed_at)
-        return min(silent_since, self._heard_at + limits.dead_after) + limits.keepalive_after
+        return min(self._probe_at(), self._heard_at + limits.keepalive_after + limits.dead_after)
 
     def handle_timer(self, now: float, events: list[SessionEvent]) -> None:
         """Do what is due; harmless when called too early."""
@@ -431,9 +434,17 @@ class Connection:
                 self._repeat(now)
         elif now >= self._heard_at + limits.keepalive_after + limits.dead_after:
             self._give_up(events)
-        elif now >= max(self._heard_at, self._probed_at) + limits.keepalive_after:
+        elif now >= self._probe_at():
             self._probed_at = now
             self.due |= PROBE_DUE
+
+    def _probe_at(self) -> float:
+        """Return when the far end, with which we have nothing to do, is to be asked whether it is there.
+
+        An acceptor that had nothing but our SYN does not yet know of the stream, so that is repeated soon.
+        """
+        interval = self._limits.keepalive_after if self._shown else self._timeout()
+        return max(self._heard_at, self._probed_at) + interval
 
     def _repeat(self, now: float) -> None:
         """No acknowledgement came in time, or the window stays shut."""

@@ -207,12 +207,23 @@ def test_no_data_leaves_before_the_answer_to_the_syn() -> None:
     assert (data.type, data.seq_nr, data.payload, data.ack_nr) == (ST_DATA, (syn.seq_nr + 1) & 0xFFFF, b"early", 8)
 
 
-def test_the_answer_to_a_syn_is_acknowledged_once_so_that_the_acceptor_may_speak_first() -> None:
+def test_a_dialler_that_has_nothing_to_say_shows_itself_until_it_is_answered() -> None:
     far = Far()
     far.answer()
-    [state] = far.pull()
-    assert (state.type, state.ack_nr) == (ST_STATE, far.next_seq - 1)
+    for _ in range(3):
+        [shown] = far.pull()
+        assert (shown.type, shown.seq_nr, shown.ack_nr) == (ST_DATA, (far.theirs - 1) & 0xFFFF, far.next_seq - 1)
+        assert shown.payload == b""
+        assert far.pull() == []
+        before = far.now
+        assert far.wait() == []
+        assert far.now == before + 1.0
+    far.pull()
+    far.send(ST_STATE, far.next_seq, far.theirs - 1)
     assert far.pull() == []
+    far.wait()
+    far.wait()
+    assert far.now >= before + 29.0
 
 
 def test_only_a_state_packet_with_our_number_answers_our_syn() -> None:
