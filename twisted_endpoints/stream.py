@@ -46,6 +46,9 @@ class _Phase(Enum):
     CLOSED = auto()  # the node does not know the stream any more
 
 
+_SPENT: Final = (_Phase.LINGERING, _Phase.CLOSED)
+
+
 @final
 @implementer(ITransport, IConsumer, IPushProducer)
 class StreamTransport:
@@ -82,8 +85,9 @@ class StreamTransport:
         self._delivering = False
         self._stream_ended = False  # the node has said that nothing follows
         self._read_ended = False  # the protocol was told so
-        self._write_closing = False  # the end of our data is asked for …
-        self._write_closed = False  # … and the node was told
+        self._write_close_wanted = False  # the protocol wants our data to end, once its producer is done …
+        self._write_closing = False  # … TLS was told …
+        self._write_closed = False  # … and it and all before it are on their way to the node
         self._linger_timer: IDelayedCall | None = None
 
     # -- the endpoints' side ------------------------------------------------------------------------------------
@@ -180,8 +184,8 @@ class StreamTransport:
         self._discard_received()
         if self._write_closed:
             self._call_later(self._finish)
-        elif not self._producer:
-            self._close_writing()
+        else:
+            self._close_writing_when_fed()
 
     def abortConnection(self) -> None:
         """Close both ways at once; ``connectionLost`` follows in a later turn."""
@@ -192,9 +196,9 @@ class StreamTransport:
         self._call_later(lambda: self._lose(Failure(ConnectionAborted())))
 
     def loseWriteConnection(self) -> None:
-        """Send what was written, then the end; reading goes on."""
-        if self.connected and not self._write_closing:
-            self._close_writing()
+        """Send what was written, and what a registered producer still gives, then the end; reading goes on."""
+        if self.connected:
+            self._close_writing_when_fed()
 
     def getPeer(self) -> PineconeAddress:
         """Return who the peer is: TLS has authenticated the key."""
@@ -216,8 +220,8 @@ class StreamTransport:
     def unregisterProducer(self) -> None:
         """Forget the producer; a close that waited for it goes on."""
         self._producer.unregister()
-        if self.connected and self.disconnecting and not self._write_closing:
-            self._close_writing()
+        if self.connected and self._write_close_wanted:
+            self._close_writing_when_fed()
 
     def pauseProducing(self) -> None:
         """Deliver nothing until resumed: the receive window fills, and the peer waits."""
@@ -264,7 +268,7 @@ class StreamTransport:
 
     def _deliver_piece(self) -> bool:
         """Take one step; tell whether there may be another."""
-        if self._paused or self.disconnecting or self._phase not in {_Phase.HANDSHAKE, _Phase.OPEN}:
+        if self._paused or self.disconnecting or self._phase in _SPENT:
             return False
         tls = self._tls
         if self._phase is _Phase.HANDSHAKE and tls.established:
@@ -327,7 +331,14 @@ class StreamTransport:
 
     # -- closing ------------------------------------------------------------------------------------------------
 
+    def _close_writing_when_fed(self) -> None:
+        self._write_close_wanted = True
+        if not self._producer:
+            self._close_writing()
+
     def _close_writing(self) -> None:
+        if self._write_closing:
+            return
         self._write_closing = True
         self._tls.end()
         if self._stream is not None:
@@ -348,8 +359,7 @@ class StreamTransport:
 
     def _finish(self) -> None:
         """Both ways are done as far as the protocol is concerned."""
-        if not self._write_closing:
-            self._close_writing()
+        self._close_writing()
         self._lose(Failure(ConnectionDone()))
 
     def _fail(self, error: Exception) -> None:

@@ -200,8 +200,7 @@ class TlsConnection:
     def _key_error(self) -> WrongPeerKey | None:
         """Return what is wrong with the certificate of a peer that has proved to hold its key. Source: §8."""
         certificate = self._ssl.get_peer_certificate(as_cryptography=True)
-        if certificate is None:
-            return WrongPeerKey("the peer has shown no certificate")
+        assert certificate is not None  # OpenSSL sees to it: VERIFY_FAIL_IF_NO_PEER_CERT
         # OpenSSL's chain holds the peer's own certificate on the dialler's side only.
         count = len(self._ssl.get_peer_cert_chain() or ()) + (not self._is_dialler)
         if count != 1:
@@ -260,7 +259,5 @@ class TlsConnection:
 
 def _describe(error: SSL.Error) -> str:
     """Return OpenSSL's reasons in words: its errors are lists of (library, function, reason)."""
-    reasons = error.args[0] if error.args else ()
-    if isinstance(reasons, list):
-        return "; ".join(str(reason[-1]) for reason in reasons) or "no reason given"
-    return ", ".join(str(argument) for argument in error.args) or "no reason given"
+    reasons = error.args[0]
+    return "; ".join(str(reason[-1]) for reason in reasons) if isinstance(reasons, list) else str(error.args[-1])

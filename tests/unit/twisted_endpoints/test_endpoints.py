@@ -12,11 +12,13 @@ from twisted.internet.error import (
     ConnectionDone,
     ConnectionLost,
     ConnectionRefusedError,
+    NoProtocol,
     NoRouteError,
     TimeoutError,
 )
 from twisted.internet.interfaces import ITransport
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
@@ -160,6 +162,20 @@ class ConnectTests(EndpointTestCase):
         self.run_turns()
         assert self.alice.ends == {}
 
+    def test_a_factory_that_gives_no_protocol_fails_the_connect(self) -> None:
+        self.clients.buildProtocol = lambda addr: None
+        connecting = PineconeClientEndpoint(self.alice, self.bob.identity.key).connect(self.clients)
+        self.run_turns()
+        self.failureResultOf(connecting, NoProtocol)
+        assert self.alice.ends == {}
+
+    def test_a_protocol_that_fails_when_connected_fails_the_connect(self) -> None:
+        self.clients.protocol = _FailsAtOnce
+        connecting = PineconeClientEndpoint(self.alice, self.bob.identity.key).connect(self.clients)
+        self.run_turns()
+        self.failureResultOf(connecting, ZeroDivisionError)
+        assert (self.alice.ends, self.clients.started) == ({}, 0)
+
     def test_factories_are_started_and_stopped(self) -> None:
         client, _ = self.connect()
         assert (self.clients.started, self.servers.started) == (1, 1)
@@ -180,6 +196,23 @@ class ListenTests(EndpointTestCase):
         self.failureResultOf(connecting, ConnectionRefusedError)
         self.successResultOf(PineconeServerEndpoint(self.bob).listen(self.servers))
         self.connect()
+
+    def test_stopping_twice_is_stopping_once(self) -> None:
+        self.successResultOf(self.port.stopListening())
+        self.successResultOf(self.port.stopListening())
+        assert self.servers.started == 0
+
+    def test_the_port_knows_its_address(self) -> None:
+        assert self.port.getHost() == PineconeAddress(self.bob.identity.key)
+        assert str(self.port.getHost()) == f"pinecone:{self.bob.identity.server_name}"
+
+    def test_a_protocol_that_fails_when_connected_is_refused(self) -> None:
+        self.servers.protocol = _FailsAtOnce
+        connecting = PineconeClientEndpoint(self.alice, self.bob.identity.key).connect(self.clients)
+        self.run_turns()
+        assert len(self.flushLoggedErrors(ZeroDivisionError)) == 1
+        self.successResultOf(connecting).lost[0].trap(ConnectionLost)
+        assert self.bob.ends == {}
 
     def test_open_connections_outlive_the_listener(self) -> None:
         client, server = self.connect()
@@ -335,6 +368,23 @@ class CloseTests(EndpointTestCase):
         self.run_turns()
         assert self.alice.ends == {}
 
+    def test_errors_in_connection_lost_are_logged(self) -> None:
+        self.clients.protocol = _FailsAtLast
+        client, server = self.connect()
+        client.transport.loseConnection()
+        self.run_turns()
+        assert len(self.flushLoggedErrors(ZeroDivisionError)) == 1
+        server.lost[0].trap(ConnectionDone)
+
+    def test_closing_again_changes_nothing(self) -> None:
+        client, _server = self.connect()
+        for _ in range(2):
+            client.transport.abortConnection()
+            client.transport.loseConnection()
+            client.transport.loseWriteConnection()
+            self.run_turns()
+        assert len(client.lost) == 1
+
     def test_an_error_in_data_received_is_logged_and_ends_the_connection(self) -> None:
         client, server = self.connect()
         server.on_data = lambda protocol, data: 1 // 0
@@ -375,6 +425,40 @@ class HalfCloseTests(EndpointTestCase):
         for end in (client, server):
             end.lost[0].trap(ConnectionDone)
 
+    def test_the_end_waits_for_a_protocol_that_has_paused(self) -> None:
+        client, server = self.connect()
+        client.transport.loseWriteConnection()
+        client.transport.pauseProducing()
+        self.run_turns()
+        server.transport.write(b"late answer")
+        server.transport.loseConnection()
+        self.run_turns()
+        assert (client.received, client.lost, self.alice.ends) == (b"", [], {})
+        client.transport.resumeProducing()
+        self.run_turns()
+        assert client.received == b"late answer"
+        client.lost[0].trap(ConnectionDone)
+
+    def test_a_full_close_overtakes_a_half_close_that_still_waits_for_room(self) -> None:
+        client, server = self.connect()
+        server.transport.pauseProducing()
+        client.transport.write(b"x" * 1_000_000)
+        client.transport.loseWriteConnection()
+        self.run_turns()
+        client.transport.loseConnection()
+        server.transport.resumeProducing()
+        self.run_until(lambda: client.lost and server.read_ended)
+        assert (len(server.received), client.write_ended) == (1_000_000, 0)
+
+    def test_an_error_in_a_half_close_is_logged_and_ends_the_connection(self) -> None:
+        client, server = self.connect()
+        server.readConnectionLost = lambda: 1 // 0
+        client.transport.loseWriteConnection()
+        self.run_turns()
+        assert len(self.flushLoggedErrors(ZeroDivisionError)) == 1
+        server.lost[0].trap(ZeroDivisionError)
+        client.lost[0].trap(ConnectionLost)
+
     def test_lose_connection_behind_a_half_close_finishes(self) -> None:
         client, _server = self.connect()
         client.transport.loseWriteConnection()
@@ -387,6 +471,16 @@ class HalfCloseTests(EndpointTestCase):
 class _Greeter(Recorder):
     def connectionMade(self) -> None:
         self.transport.write(b"hello")
+
+
+class _FailsAtOnce(Recorder):
+    def connectionMade(self) -> None:
+        raise ZeroDivisionError
+
+
+class _FailsAtLast(Recorder):
+    def connectionLost(self, reason: Failure) -> None:
+        raise ZeroDivisionError
 
 
 class _Mute:

@@ -133,6 +133,23 @@ class ProducerTests(EndpointTestCase):
         client.transport.registerProducer(_Pull(client.transport, 20), False)
         self.close_and_count(client, server)
 
+    def test_a_half_close_waits_for_the_producer(self) -> None:
+        client, server = self.connect()
+        _Push(self.clock, client.transport, 20).start()
+        client.transport.loseWriteConnection()
+        self.run_until(lambda: server.lost)
+        assert len(server.received) == 20 * CHUNK
+
+    def test_a_producer_that_fails_to_stop_is_logged(self) -> None:
+        client, _ = self.connect()
+        producer = _Pull(client.transport, 1_000)
+        producer.stopProducing = lambda: 1 // 0
+        client.transport.registerProducer(producer, False)
+        client.transport.abortConnection()
+        self.run_turns()
+        assert len(self.flushLoggedErrors(ZeroDivisionError)) == 1
+        assert len(client.lost) == 1
+
     def close_and_count(self, client: Recorder, server: Recorder) -> None:
         client.transport.loseConnection()
         self.run_until(lambda: server.lost)
