@@ -26,7 +26,7 @@ from pinecone_transport.router import (
     TreeChanged,
     WakeupReceived,
 )
-from pinecone_transport.session import SessionEvent
+from pinecone_transport.session import SessionEvent, StreamAccepted
 from pinecone_transport.session.utp import UtpLimits, UtpSocket
 from pinecone_transport.wire import Frame, PeerType
 
@@ -284,7 +284,11 @@ class Stack:
         for event in router_events:
             if isinstance(event, PacketReceived):
                 if event.destination == self.identity.key:
-                    events += self.socket.receive_packet(event.source, event.payload, now)
+                    received = self.socket.receive_packet(event.source, event.payload, now)
+                    events += received
+                    if received and isinstance(received[0], StreamAccepted):
+                        # The far end is there, whatever has kept dials of ours to it unanswered so far.
+                        self.socket.wake(event.source, now)
                 else:
                     self.counters["packets for other keys"] += 1
             elif isinstance(event, PeerAtFault):

@@ -258,6 +258,25 @@ def test_a_dial_that_gets_a_route_within_its_grace_succeeds_at_once() -> None:
     assert pair.of(0, StreamLost) == []
 
 
+def test_a_dial_without_answer_is_repeated_at_once_when_its_far_end_dials_us() -> None:
+    pair = Recorder()
+    pair.line()
+    network, a, b = pair.network, pair.network.stack(0), pair.network.stack(1)
+    ours = a.connect(b.identity.key, network.now)
+    a.pump(network.now)
+    for link in a.links_to_send():
+        a.data_to_send(link, 1 << 16, network.now)  # lost
+    network.run(0.2)
+    theirs = b.connect(a.identity.key, network.now)
+    network.turn(1)
+    network.run(0.1)
+    b.write(theirs, b"hello", network.now)
+    network.turn(1)
+    network.run(0.1)
+    assert len(pair.of(0, StreamAccepted)) == 1
+    assert pair.of(0, StreamConnected) == [StreamConnected(ours)]
+
+
 def test_a_dial_whose_key_has_a_route_when_the_grace_ends_is_not_failed() -> None:
     line = Recorder(3)
     network, stack = line.network, line.network.stack(0)
