@@ -35,6 +35,28 @@ class _Link(NamedTuple):
 
 
 @final
+class _Branch:
+    """Peers whose coordinates begin alike, as a tree of its own: one branch per next hop.
+
+    Attributes:
+        nearest: (Length of its coordinates, port) of the two peers nearest to the root, best first. One more than the
+            best is enough: the only port that a search leaves out is the frame's own.
+        branches: By the hop that follows.
+    """
+
+    __slots__ = ("branches", "nearest")
+
+    def __init__(self) -> None:
+        self.nearest: list[tuple[int, int]] = []
+        self.branches: dict[int, _Branch] = {}
+
+    def add(self, length: int, port: int) -> None:
+        self.nearest.append((length, port))
+        self.nearest.sort()
+        del self.nearest[2:]
+
+
+@final
 class Neighbourhood:
     """The peers and their announcements, ordered for look-ups. Stands until one of them changes.
 
@@ -51,7 +73,7 @@ class Neighbourhood:
         ways: Each signer of a live link's announcement, and the port that it is reached by.
         signers: The keys of ``ways``, lowest first.
         direct: Each neighbour that has announced, and the first link to it that is up.
-        nearest: Each beginning of live peers' coordinates, with (length, port) of the two shortest that begin so.
+        trunk: The coordinates of live peers below our root.
     """
 
     __slots__ = (
@@ -61,10 +83,10 @@ class Neighbourhood:
         "direct",
         "key",
         "live",
-        "nearest",
         "parent",
         "root",
         "signers",
+        "trunk",
         "ways",
     )
 
@@ -77,7 +99,7 @@ class Neighbourhood:
         self.live: Final[set[int]] = set()
         self.ways: Final[dict[PublicKey, int]] = {}
         self.direct: Final[dict[PublicKey, int]] = {}
-        self.nearest: Final[dict[Coordinates, list[tuple[int, int]]]] = {}
+        self.trunk: Final = _Branch()
         self._announced: Final[dict[int, _Link]] = {}
         self._links: Final[dict[PublicKey, list[_Link]]] = {}
         for peer in sorted(peers, key=lambda peer: (peer.port != parent, peer.port)):
@@ -105,13 +127,11 @@ class Neighbourhood:
             self._add_coordinates(announcement.sender_coordinates, port)
 
     def _add_coordinates(self, coordinates: Coordinates, port: int) -> None:
-        length = len(coordinates)
-        for hops in range(length + 1):
-            shortest = self.nearest.setdefault(coordinates[:hops], [])
-            shortest.append((length, port))
-            shortest.sort()
-            # One more than the best is enough: the only port that a search leaves out is the frame's own.
-            del shortest[2:]
+        branch = self.trunk
+        branch.add(len(coordinates), port)
+        for hop in coordinates:
+            branch = branch.branches.setdefault(hop, _Branch())
+            branch.add(len(coordinates), port)
 
     def better_link(self, key: PublicKey, port: int) -> int:
         """Return the port of the link to neighbour ``key`` that outdoes ``port``, else that. Source: §5 step 6."""
@@ -145,14 +165,18 @@ def tree_next_hop(neighbourhood: Neighbourhood, destination: Coordinates, source
         return LOCAL
     port = None
     length = len(destination)
-    for common in range(length, -1, -1):
-        for peer_length, peer_port in neighbourhood.nearest.get(destination[:common], ()):
+    common = 0
+    branch: _Branch | None = neighbourhood.trunk
+    while branch is not None:
+        for peer_length, peer_port in branch.nearest:
             if peer_port != source:
-                # For a peer that has more in common than this it is too much, but then it was met before.
+                # For a peer that has more in common than this it is too much, but then it is met again further on.
                 hops = peer_length + length - 2 * common
                 if hops < best:
                     best, port = hops, peer_port
                 break
+        branch = branch.branches.get(destination[common]) if common < length else None
+        common += 1
     return port
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from pinecone_transport.router import PeerAtFault, Root, Router, RouterState, TreeChanged
 from pinecone_transport.router.constants import MAX_ANNOUNCEMENT_LENGTH
+from pinecone_transport.router.tree import AnnouncementAction, decide_announcement, select_parent
 from pinecone_transport.wire import (
     TREE_ANNOUNCEMENT,
     WAKEUP_BROADCAST,
@@ -19,7 +20,7 @@ from pinecone_transport.wire import (
     decode_varu64,
     encode_frame,
 )
-from tests.support.frames import identity
+from tests.support.frames import identity, key
 from tests.support.routers import NOW, entry, identities, router, state
 from tests.support.vectors import load_vector, named
 
@@ -79,6 +80,9 @@ def node_in(case: dict[str, Any]) -> Router:
 def test_a_parent_selection_ends_as_in_the_reference(case: dict[str, Any]) -> None:
     assert not case["state"]["waiting"]
     node = node_in(case)
+    known = node.state
+    found = select_parent(known.peers.values(), known.root, Root(known.key, known.sequence), NOW)
+    assert found == case["result"]["parent"]
     # The end of a reparent wait is what brings a selection about without anything else happening.
     node.state.reparent_at = NOW
     node.handle_timer(NOW)
@@ -117,6 +121,35 @@ def test_a_lost_link_does_what_it_does_in_the_reference(case: dict[str, Any]) ->
     descending = expected["descending"]
     assert node.descending == (KEYS[descending] if descending is not None else None)
     assert [peer.port for peer in node.peers if peer.announcement is not None] == expected["announcements_kept"]
+
+
+def said(root: int, sequence: int, *signers: int) -> Announcement:
+    """Return an announcement by small keys; the signatures play no part."""
+    signatures = tuple(HopSignature(1, key(signer), bytes(64)) for signer in (root, *signers))
+    return Announcement(key(root), sequence, signatures)
+
+
+# We are 5; our root is 8 with sequence 3. Announcement, what it means from the parent, and from another peer.
+DECISIONS = [
+    (said(9, 1, 7), AnnouncementAction.ANNOUNCE, AnnouncementAction.TAKE_PARENT),
+    (said(8, 4, 7), AnnouncementAction.ANNOUNCE, AnnouncementAction.SELECT_PARENT),
+    (said(8, 3, 7), AnnouncementAction.BECOME_ROOT, AnnouncementAction.SELECT_PARENT),
+    (said(7, 9), AnnouncementAction.BECOME_ROOT, AnnouncementAction.TELL),
+    (said(9, 1, 5, 7), AnnouncementAction.BECOME_ROOT, AnnouncementAction.NOTHING),
+    (said(8, 4, 5, 7), AnnouncementAction.BECOME_ROOT, AnnouncementAction.NOTHING),
+    (said(5, 1, 7), AnnouncementAction.BECOME_ROOT, AnnouncementAction.NOTHING),
+]
+
+
+@pytest.mark.parametrize(("announcement", "from_parent", "from_other"), DECISIONS)
+def test_what_an_announcement_means(
+    announcement: Announcement, from_parent: AnnouncementAction, from_other: AnnouncementAction
+) -> None:
+    root = Root(key(8), 3)
+    assert decide_announcement(announcement, root, key(5), from_parent=True, first=False) is from_parent
+    assert decide_announcement(announcement, root, key(5), from_parent=False, first=False) is from_other
+    first = AnnouncementAction.NOTHING if from_other is AnnouncementAction.TELL else from_other
+    assert decide_announcement(announcement, root, key(5), from_parent=False, first=True) is first
 
 
 def fresh(number: int = 1) -> Router:
