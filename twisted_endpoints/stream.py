@@ -82,7 +82,6 @@ class StreamTransport:
         self._received: deque[bytes] = deque()  # ciphertext that waits for the protocol to resume
         self._unacknowledged = 0  # ciphertext given to TLS that the node has not been told of, bytes
         self._paused = False
-        self._delivering = False
         self._stream_ended = False  # the node has said that nothing follows
         self._read_ended = False  # the protocol was told so
         self._write_close_wanted = False  # the protocol wants our data to end, once its producer is done …
@@ -257,14 +256,8 @@ class StreamTransport:
 
     def _deliver(self) -> None:
         """Give the protocol what has come, as long as it wants it."""
-        if self._delivering:
-            return
-        self._delivering = True
-        try:
-            while self._deliver_piece():
-                pass
-        finally:
-            self._delivering = False
+        while self._deliver_piece():
+            pass
 
     def _deliver_piece(self) -> bool:
         """Take one step; tell whether there may be another."""
@@ -313,8 +306,6 @@ class StreamTransport:
             self._fail(connect_error(None))
         elif not self._tls.ended:
             self._fail(ConnectionLost("the stream ended without TLS saying so"))
-        elif self._stream is None:
-            self._finish()
 
     def _discard_received(self) -> None:
         self._unacknowledged += sum(map(len, self._received))

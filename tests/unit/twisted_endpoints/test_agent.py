@@ -199,6 +199,19 @@ class PoolTests(AgentTestCase):
         assert self.successResultOf(asking[8]) == b""
         self.failureResultOf(asking[0])
 
+    def test_a_connection_that_closes_with_its_answer_is_not_handed_on(self) -> None:
+        asking = self.ask(9)
+        request = self.site.held.pop(0)
+        channel = request.channel
+        request.finish()
+        channel.loseConnection()
+        self.settle()
+        assert self.successResultOf(asking[0]) == b""
+        assert self.site.connections == 9
+        self.site.let_go()
+        self.settle()
+        assert self.successResultOf(asking[8]) == b""
+
     def test_a_request_that_waits_can_be_cancelled(self) -> None:
         asking = self.ask(10)
         asking[8].cancel()

@@ -341,6 +341,15 @@ class CloseTests(EndpointTestCase):
         assert len(client.lost) == 1
         client.lost[0].trap(ConnectionAborted)
 
+    def test_an_abort_between_the_last_byte_and_the_end_is_an_abort(self) -> None:
+        client, server = self.connect()
+        self.network.latency = 0.001
+        client.transport.loseConnection()
+        self.clock.callLater(self.network.latency, client.transport.abortConnection)
+        self.clock.pump([self.network.latency] * 5)
+        client.lost[0].trap(ConnectionAborted)
+        assert (len(client.lost), len(server.lost), self.alice.ends) == (1, 1, {})
+
     def test_a_dead_session_is_a_lost_connection_at_once(self) -> None:
         client, _ = self.connect()
         self.alice.lose_streams(StreamTimeoutError("nothing heard for 30 s"))
