@@ -8,7 +8,7 @@ from pinecone_transport.links.address import HostPort, host_and_port, parse_list
 from pinecone_transport.links.interfaces import Link, LinkOwner
 from pinecone_transport.links.pipe import PipeLink, connect_nodes
 from pinecone_transport.links.stream import StreamLink
-from pinecone_transport.links.tcp import dial_tcp, listen_tcp
+from pinecone_transport.links.tcp import TcpLink, dial_tcp, listen_tcp
 
 __all__ = [
     "HostPort",
@@ -16,6 +16,7 @@ __all__ = [
     "LinkOwner",
     "PipeLink",
     "StreamLink",
+    "TcpLink",
     "connect_nodes",
     "dial_tcp",
     "host_and_port",

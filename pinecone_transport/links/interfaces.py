@@ -19,6 +19,7 @@ class Link(Protocol):
         address: The far end, for people, such as ``192.0.2.1:65432``.
         outbound: Whether we dialled.
         writable: False from when the transport asked for a pause until it asks for more.
+        write_limit: How many bytes are best handed over at once: what the link takes in a fraction of a second.
     """
 
     peer_type: PeerType
@@ -26,6 +27,7 @@ class Link(Protocol):
     address: str
     outbound: bool
     writable: bool
+    write_limit: int
 
     def write(self, data: Sequence[bytes]) -> None:
         """Hand bytes to the transport, in order; while not ``writable`` that only adds to its queue."""

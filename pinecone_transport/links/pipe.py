@@ -49,6 +49,7 @@ class PipeLink:
         self.address = "pipe"
         self.outbound = outbound
         self.writable = True
+        self.write_limit = _HIGH_WATER
         self.far: PipeLink
         self._reactor = reactor
         self._owner = owner

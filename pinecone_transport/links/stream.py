@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast, final
+from typing import ClassVar, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConsumer, IPushProducer, ITCPTransport, ITransport
@@ -22,16 +22,18 @@ class LinkTransport(ITransport, IConsumer):
         """Close at once."""
 
 
-@final
 @implementer(IPushProducer)
 class StreamLink(Protocol):
     """A `Link` over the transport that it is connected to.
 
-    It registers itself with the transport as a streaming producer: that is how it learns when to hold back.
+    It registers itself with the transport as a producer: that is how it learns when to hold back.
 
     Attributes:
         lost: Fires with None when the link is gone, after the owner was told.
     """
+
+    streaming: ClassVar[bool] = True
+    """Whether it asks to be paused and resumed, or to be called whenever the transport's buffer is empty."""
 
     def __init__(self, owner: LinkOwner, *, peer_type: PeerType, way: str, address: str, outbound: bool) -> None:
         self.peer_type = peer_type
@@ -39,6 +41,7 @@ class StreamLink(Protocol):
         self.address = address
         self.outbound = outbound
         self.writable = True
+        self.write_limit = 64 * 1024
         self.lost: Deferred[None] = Deferred()
         self._owner = owner
         self._connected: LinkTransport | None = None
@@ -70,7 +73,7 @@ class StreamLink(Protocol):
         if ITCPTransport.providedBy(transport):
             # Whole frames are written, many at once where there are many: waiting for more gains nothing.
             transport.setTcpNoDelay(True)
-        transport.registerProducer(self, True)
+        transport.registerProducer(self, self.streaming)
         self._owner.link_made(self)
 
     def dataReceived(self, data: bytes) -> None:

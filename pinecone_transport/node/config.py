@@ -40,7 +40,7 @@ class NodeConfig:
         peers: Addresses to keep a peering with.
         control_socket: Path of a unix socket that answers ``pinecone status``; None for none.
         hop_limiting: Whether frames lose a hop at each node, as in Dendrite's networks.
-        max_links: Links in all, 1 to 253.
+        max_links: Links in all, from which on none is let in, 1 to 253; we may dial more.
         max_links_per_address: Links that may come in from one IP address.
     """
 

@@ -8,13 +8,12 @@ from typing import Final, final
 
 from pinecone_transport.identity import PublicKey
 from pinecone_transport.links import Link
+from pinecone_transport.node.config import MAX_PORTS
 from pinecone_transport.node.events import LinkDown
 from pinecone_transport.node.repeats import RepeatFilter
 from pinecone_transport.stack import LinkLost, LinkUp, Stack, StackEvent
 
 logger = logging.getLogger("pinecone_transport.node")
-
-_WRITE_LIMIT: Final = 64 * 1024
 
 
 @final
@@ -45,7 +44,7 @@ class LinkTable:
 
     Args:
         stack: Where they go.
-        max_links: How many there may be.
+        max_links: How many there may be when another comes in; those that we dial may be more.
         max_links_per_address: How many may come in from one IP address.
     """
 
@@ -70,7 +69,8 @@ class LinkTable:
         """Take a link on, unless there are too many: then it is aborted, and the result is False."""
         host = _host(link)
         full = None
-        if len(self._records) >= self._max_links:
+        # A flood of links from outside must not keep us from dialling.
+        if len(self._records) >= (MAX_PORTS if link.outbound else self._max_links):
             full = "links over the limit"
         elif not link.outbound and self._inbound[host] >= self._max_links_per_address:
             full = "links over the limit of one address"
@@ -151,7 +151,7 @@ class LinkTable:
             if record is None:
                 continue
             link = record.link
-            data = self._stack.data_to_send(number, _WRITE_LIMIT, now)
+            data = self._stack.data_to_send(number, link.write_limit, now)
             if data:
                 wrote = True
                 link.write(data)

@@ -26,7 +26,7 @@ from zope.interface import implementer
 from pinecone_transport.discovery import StaticPeer
 from pinecone_transport.errors import LocalProtocolError
 from pinecone_transport.identity import Identity, PublicKey
-from pinecone_transport.links import HostPort, Link, StreamLink, dial_tcp, host_and_port, listen_tcp
+from pinecone_transport.links import HostPort, Link, TcpLink, dial_tcp, host_and_port, listen_tcp
 from pinecone_transport.node.config import ConfigurationError, NodeConfig
 from pinecone_transport.node.control import ControlSocket
 from pinecone_transport.node.events import LinkDown
@@ -335,8 +335,8 @@ class Node(Service):
             stopping.append(self._control.stop())
         return DeferredList(stopping)
 
-    def _static_peer(self, address: HostPort) -> StaticPeer[StreamLink]:
-        def dial() -> Deferred[StreamLink]:
+    def _static_peer(self, address: HostPort) -> StaticPeer[TcpLink]:
+        def dial() -> Deferred[TcpLink]:
             return dial_tcp(self.reactor, address, self)
 
         return StaticPeer(str(address), dial=dial, failed=self._dial_failed, reactor=self.reactor, clock=self._now)

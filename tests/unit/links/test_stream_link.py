@@ -7,7 +7,8 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from pinecone_transport.links import HostPort, Link, StreamLink, dial_tcp, listen_tcp
+from pinecone_transport.links import HostPort, Link, StreamLink, TcpLink, dial_tcp, listen_tcp
+from pinecone_transport.links.tcp import FIRST_WRITE, MAX_WRITE, MIN_WRITE, SAFE_WRITE
 from pinecone_transport.wire import PeerType
 
 
@@ -159,3 +160,65 @@ class TcpTests(SynchronousTestCase):
         factory.clientConnectionFailed(self.reactor.connectors[0], Failure(ConnectionRefusedError()))
         self.failureResultOf(connected, ConnectionRefusedError)
         assert self.owner.calls == []
+
+
+class TcpLinkTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.owner = RecordingOwner()
+        self.now = 0.0
+        self.link = TcpLink(self.owner, address="relay:1", outbound=True, clock=lambda: self.now)
+        self.transport = StringTransport()
+        self.link.makeConnection(self.transport)
+
+    def _write_full(self, seconds: float) -> None:
+        """Write as much as the link wants at once; let it leave in so many seconds."""
+        self.link.write([bytes(self.link.write_limit)])
+        assert not self.link.writable
+        self.now += seconds
+        self.transport.producer.resumeProducing()
+        assert self.link.writable
+
+    def test_a_small_write_leaves_it_writable_and_is_nobodys_concern(self) -> None:
+        self.link.write([b"keepalive"])
+        assert self.link.writable
+        self.transport.producer.resumeProducing()
+        assert self.owner.names() == ["made"]
+
+    def test_many_small_writes_add_up(self) -> None:
+        for _ in range(4):
+            self.link.write([bytes(FIRST_WRITE // 4)])
+        assert not self.link.writable
+        self.transport.producer.resumeProducing()
+        assert self.owner.names() == ["made", "writable"]
+
+    def test_where_the_network_is_fast_it_takes_more_at_once(self) -> None:
+        for _ in range(2):
+            self._write_full(0.001)
+        assert self.link.write_limit == SAFE_WRITE
+        self._write_full(0.001)
+        assert SAFE_WRITE < self.link.write_limit < 1.2 * SAFE_WRITE
+        for _ in range(100):
+            self._write_full(0.001)
+        assert self.link.write_limit == MAX_WRITE
+
+    def test_where_it_is_slow_a_piece_is_soon_a_quarter_of_a_second_long(self) -> None:
+        rate = 40_000
+        for _ in range(3):
+            self._write_full(self.link.write_limit / rate)
+        assert self.link.write_limit == rate // 4
+
+    def test_however_slow_it_is_a_piece_does_not_vanish(self) -> None:
+        for _ in range(10):
+            self._write_full(2.9)
+        assert self.link.write_limit == MIN_WRITE
+
+    def test_it_stays_as_it_is_where_that_fits(self) -> None:
+        self._write_full(0.1)
+        assert self.link.write_limit == FIRST_WRITE
+
+    def test_a_long_frame_does_not_make_the_next_piece_longer_than_the_longest(self) -> None:
+        for seconds in (0.001, 0.1):
+            self.link.write([bytes(2 * MAX_WRITE)])
+            self.now += seconds
+            self.transport.producer.resumeProducing()
+            assert self.link.write_limit == MAX_WRITE

@@ -1,5 +1,6 @@
 import json
 import socket
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,9 @@ def _fail() -> dict[str, Any]:
 class ControlSocketTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
-        self.folder = Path(self.mktemp())
-        self.folder.mkdir(parents=True)
-        # Unix socket addresses are short; trial's temporary folders need not be.
-        self.path = str(self.folder / "s")
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.path = str(Path(folder.name) / "s")
         self.control = ControlSocket(self.reactor, self.path, {"status": lambda: {"key": "k"}, "fail": _fail})
 
     def _client(self) -> tuple[Any, StringTransport]:

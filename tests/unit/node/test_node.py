@@ -143,11 +143,15 @@ class LinkTests(NodeTestCase):
                 self.turns()
         assert len(hub.status()["links"]) == 2
         assert hub.status()["counters"]["node"]["links over the limit of one address"] == 2
-        # Links that we dial are not the address's doing.
-        for number in range(6, 8):
+        for number in (8, 9, 10):
             connect_nodes(hub, self.node(number))
             self.turns()
-        assert len(hub.status()["links"]) == 3
+        # What we dial ourselves is not to be kept out by those who come in …
+        assert len(hub.status()["links"]) == 5
+        connect_nodes(self.node(11), hub)
+        self.turns()
+        # … who are now too many in all.
+        assert len(hub.status()["links"]) == 5
         assert hub.status()["counters"]["node"]["links over the limit"] == 1
 
     def test_a_place_becomes_free_when_a_link_goes(self) -> None:
