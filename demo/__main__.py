@@ -22,7 +22,6 @@ from demo.state import DEFAULT_BASE_PORT, State, relay_port, remove
 from demo.steps import STEPS, Scene
 from demo.table import StepTable
 
-
 HIGHEST_BASE_PORT: Final = 65_533
 
 
