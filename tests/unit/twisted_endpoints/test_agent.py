@@ -57,6 +57,8 @@ class _Root(Resource):
         if request.path == b"/held":
             self._held.append(request)
             return NOT_DONE_YET
+        if request.path == b"/url":
+            return request.prePathURL()
         if request.path == b"/large":
             return LARGE
         return b"%s asks %s" % (request.getClientAddress().host.encode(), request.getHeader("host").encode())
@@ -114,6 +116,10 @@ class AgentTests(AgentTestCase):
 
     def test_large_bodies_come_whole(self) -> None:
         assert hashlib.sha256(self.get(b"/large")).digest() == hashlib.sha256(LARGE).digest()
+
+    def test_a_site_can_make_urls_of_itself(self) -> None:
+        # Twisted Web puts our own address's port into them, unless it is the scheme's.
+        assert self.get(b"/url").startswith(self.base + b"/")
 
     def test_other_hosts_fail_at_once_with_one_sentence(self) -> None:
         name = self.bob.identity.server_name
