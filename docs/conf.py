@@ -1,7 +1,5 @@
 """Sphinx configuration: MyST Markdown, furo, mermaid diagrams."""
 
-
-
 project = "synapse-pinecone"
 author = "The synapse-pinecone contributors"
 copyright = author
