@@ -32,7 +32,7 @@ from pinecone_transport.node.control import ControlSocket
 from pinecone_transport.node.events import LinkDown
 from pinecone_transport.node.interfaces import Acceptor, INode, NodeObserver, StreamReceiver
 from pinecone_transport.node.link_table import LinkTable
-from pinecone_transport.node.status import link_status, overlay_status, stack_counters, stream_status
+from pinecone_transport.node.status import link_status, overlay_status, session_status, stack_counters, stream_status
 from pinecone_transport.node.streams import Streams
 from pinecone_transport.randomness import RandomSource
 from pinecone_transport.router import RouteLearned, TreeChanged, WakeupReceived
@@ -221,6 +221,7 @@ class Node(Service):
                 {"address": peer.address, "state": peer.state, "failures": peer.failures} for peer in self._static_peers
             ],
             "links": [link_status(record, self._stack, now) for record in self._links.records()],
+            "sessions": [session_status(info) for info in self._stack.socket.sessions()],
             "streams": [stream_status(record, now) for record in self._streams.records().values()],
             "counters": {**stack_counters(self._stack), "node": dict(self._links.counters)},
         }
@@ -264,13 +265,15 @@ class Node(Service):
 
     def _turn(self, now: float) -> None:
         self._in_turn = True
+        more = False
         try:
             more = self._run_rounds(now)
         finally:
+            # Whatever went wrong, the node goes on.
             self._in_turn = False
-        self._arm_timer(now)
-        if more:
-            self._end_turn_soon()
+            self._arm_timer(now)
+            if more:
+                self._end_turn_soon()
 
     def _run_rounds(self, now: float) -> bool:
         """Hand out events and write until nothing is left to do; tell whether something is left all the same."""

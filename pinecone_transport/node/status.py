@@ -9,6 +9,7 @@ from typing import Any
 
 from pinecone_transport.node.link_table import LinkRecord
 from pinecone_transport.node.streams import StreamRecord
+from pinecone_transport.session import SessionInfo
 from pinecone_transport.stack import Stack
 
 
@@ -50,6 +51,17 @@ def stream_status(record: StreamRecord, now: float) -> dict[str, Any]:
         "age": now - record.opened_at,
         "bytes_received": record.bytes_received,
         "bytes_sent": record.bytes_sent,
+    }
+
+
+def session_status(info: SessionInfo) -> dict[str, Any]:
+    """Return the session with one far node: its streams that still have something to do, and its path."""
+    return {
+        "key": info.key.hex(),
+        "connections": info.connections,
+        "rtt": info.rtt,
+        "window": info.window,
+        "packets_in_flight": info.packets_in_flight,
     }
 
 

@@ -17,8 +17,8 @@ def show(status: Mapping[str, Any], console: Console | None = None) -> None:
     console.print(_summary(status))
     if status["links"]:
         console.print(_links(status["links"]))
-    if status["streams"]:
-        console.print(_sessions(status["streams"]))
+    if status["sessions"]:
+        console.print(_sessions(status["sessions"], status["streams"]))
     counters = _counters(status["counters"])
     if counters.row_count:
         console.print(counters)
@@ -61,17 +61,22 @@ def _links(links: list[Mapping[str, Any]]) -> Table:
     return table
 
 
-def _sessions(streams: list[Mapping[str, Any]]) -> Table:
+def _sessions(sessions: list[Mapping[str, Any]], streams: list[Mapping[str, Any]]) -> Table:
     by_key: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for stream in streams:
         by_key[stream["key"]].append(stream)
     table = Table(title="Sessions", title_justify="left")
-    for column in ("node", "streams", "received", "sent"):
+    for column in ("node", "streams", "round trip", "received", "sent"):
         table.add_column(column, justify="left" if column == "node" else "right")
-    for key, those in sorted(by_key.items()):
-        received = sum(stream["bytes_received"] for stream in those)
-        sent = sum(stream["bytes_sent"] for stream in those)
-        table.add_row(Text(key, overflow="fold"), str(len(those)), _size(received), _size(sent))
+    for session in sessions:
+        key = session["key"]
+        table.add_row(
+            Text(key, overflow="fold"),
+            str(len(by_key[key])),
+            f"{1000 * session['rtt']:.1f} ms",
+            _size(sum(stream["bytes_received"] for stream in by_key[key])),
+            _size(sum(stream["bytes_sent"] for stream in by_key[key])),
+        )
     return table
 
 

@@ -131,6 +131,7 @@ def _status(**more: Any) -> dict[str, Any]:
         "descending": None,
         "peers": [{"address": "relay:1", "state": "waiting", "failures": 2}],
         "links": [],
+        "sessions": [],
         "streams": [],
         "counters": {"router": {}, "session": {}},
         **more,
@@ -173,10 +174,22 @@ def test_status_shows_links_sessions_and_counters() -> None:
     text = _shown(
         _status(
             links=[link, {**link, "key": None, "port": None}],
+            sessions=[{"key": "c" * 64, "connections": 2, "rtt": 0.0123, "window": 9, "packets_in_flight": 0}],
             streams=[stream, stream],
             counters={"router": {"hop limit reached": 4}},
         )
     )
-    for part in ("b" * 16, "192.0.2.1:5", "61 s", "123 B", "46 MB", "shaking hands", "c" * 64, "20 B", "20 kB"):
+    for part in (
+        "b" * 16,
+        "192.0.2.1:5",
+        "61 s",
+        "123 B",
+        "46 MB",
+        "shaking hands",
+        "c" * 64,
+        "12.3 ms",
+        "20 B",
+        "20 kB",
+    ):
         assert part in text
     assert "hop limit reached" in text

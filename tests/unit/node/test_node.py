@@ -441,6 +441,9 @@ class LifeTests(NodeTestCase):
         (link,) = mine["links"]
         assert (link["key"], link["way"], link["direction"], link["port"]) == (b.identity.server_name, "pipe", "out", 1)
         assert link["bytes_sent"] > 104
+        (session,) = mine["sessions"]
+        assert (session["key"], session["connections"]) == (b.identity.server_name, 1)
+        assert session["window"] > 0
         (stream,) = mine["streams"]
         assert (stream["key"], stream["bytes_sent"], stream["bytes_received"], stream["direction"]) == (
             b.identity.server_name,
