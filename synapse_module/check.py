@@ -8,7 +8,7 @@ import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Any, final
 
 import yaml
 
@@ -19,16 +19,7 @@ from synapse_module.config import check_name, parse_options
 from synapse_module.homeserver import MODULE
 from synapse_module.lock import lock_key_file
 from synapse_module.names import NameKind, kind_of_name
-from synapse_module.overlay_settings import Finding, Severity, check_overlay_settings
-
-KEYS_ONLY: Final = (
-    "This server is named by its key: it reaches servers that are named by their keys, and no server that has a DNS "
-    "name, for those could not fetch its key."
-)
-RELAY_ONLY: Final = (
-    "This server has a DNS name: it federates the ordinary way, and its node on the overlay relays for others; it does "
-    "not reach servers that are named by their keys."
-)
+from synapse_module.overlay_settings import KEYS_ONLY, RELAY_ONLY, Finding, Severity, check_overlay_settings
 
 
 def check_homeserver(files: Sequence[Path]) -> list[Finding]:
@@ -158,6 +149,9 @@ class _Check:
             yield from self._options(f"{path}.config", entry.get("config") or {}, name, key_named)
 
     def _options(self, path: str, options: Any, name: str, key_named: bool) -> Iterator[Finding]:
+        if not isinstance(options, dict):
+            yield Finding(Severity.ERROR, path, "should have one option a line, each with its name and a colon.")
+            return
         try:
             config = parse_options(options)
         except ConfigurationError as error:

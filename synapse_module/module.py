@@ -5,18 +5,22 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, NoReturn, final
 
-from synapse.module_api import ModuleApi
+from synapse.module_api import ModuleApi, make_deferred_yieldable
 from synapse.module_api.errors import ConfigError
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IListeningPort
+from twisted.web.client import readBody
+from twisted.web.iweb import IAgent
 
 from pinecone_transport.node.config import ConfigurationError, NodeConfig
 from pinecone_transport.node.node import Node
-from synapse_module.agent import FederationAgent
+from synapse_module.agent import SCHEME, FederationAgent
 from synapse_module.config import DNS_NAMED, NodeKey, node_key, parse_options
+from synapse_module.greeting import Greetings
 from synapse_module.keys import FencedKeyFetcher, NameKeyFetcher
 from synapse_module.listener import OverlaySite
 from synapse_module.lock import lock_key_file
@@ -95,9 +99,12 @@ class PineconeModule:
             logger.info("%s. Servers named by their keys are refused", DNS_NAMED)
 
     def _federate(self) -> None:
-        wakeups = Wakeups(_WakingHomeserver(self._api, self._internals))
-        self._node.subscribe(wakeups.overlay_event)
         self._overlay = overlay = PineconeAgent(self._node)
+        homeserver = _Homeserver(self._api, self._internals, overlay)
+        wakeups = Wakeups(homeserver)
+        greetings = Greetings(homeserver, wakeups.server_may_be_up)
+        self._node.subscribe(wakeups.overlay_event)
+        self._node.subscribe(greetings.overlay_event)
         self._internals.federation_agent = FederationAgent(
             self._internals.federation_agent, overlay, wakeups.request_ended
         )
@@ -120,20 +127,41 @@ class PineconeModule:
 
 
 @final
-class _WakingHomeserver:
-    """Synapse as `Wakeups` wants it."""
+class _Homeserver:
+    """Synapse as `Wakeups` and `Greetings` want it."""
 
-    def __init__(self, api: ModuleApi, internals: SynapseInternals) -> None:
+    def __init__(self, api: ModuleApi, internals: SynapseInternals, overlay: IAgent) -> None:
         self._api = api
+        self._overlay = overlay
+        self.seconds = time.monotonic
+        self.sleep = api.sleep
         self.is_backed_off = internals.is_backed_off
         self.backed_off_servers = internals.backed_off_servers
+        self.known_servers = internals.known_servers
         self.forget_failures = internals.forget_failures
         self.server_is_up = internals.server_is_up
-        self.sleep = api.sleep
 
     def run_in_background(self, task: Callable[[], Awaitable[None]]) -> None:
         """Run the task with a logging context of its own."""
-        self._api.run_as_background_process("pinecone_wakeup", task)
+        self._api.run_as_background_process("pinecone", task)
+
+    async def together(self, tasks: Sequence[Callable[[], Awaitable[None]]]) -> None:
+        """Run the tasks at the same time, each with a logging context of its own; return when all are done."""
+        running = [self._api.run_as_background_process("pinecone", task) for task in tasks]
+        await make_deferred_yieldable(DeferredList(running))
+
+    async def call(self, server_name: str) -> bool:
+        """Ask the server for its version; tell whether it has answered."""
+        uri = f"{SCHEME.decode()}://{server_name}/_matrix/federation/v1/version".encode()
+        try:
+            with PreserveLoggingContext():
+                answer = self._overlay.request(b"GET", uri, None, None).addCallback(readBody)
+            await make_deferred_yieldable(answer)
+        except Exception as error:
+            # Whatever it is: the server is not there, and will be called when there is something to say.
+            logger.debug("%s does not answer: %s", server_name, error)
+            return False
+        return True
 
 
 def _give_up(error: ConfigurationError) -> NoReturn:

@@ -33,6 +33,15 @@ class Finding:
     sentence: str
 
 
+KEYS_ONLY: Final = (
+    "This server is named by its key: it reaches servers that are named by their keys, and no server that has a DNS "
+    "name, for those could not fetch its key."
+)
+RELAY_ONLY: Final = (
+    "This server has a DNS name: it federates the ordinary way, and its node on the overlay relays for others; it does "
+    "not reach servers that are named by their keys."
+)
+
 # Setting, and what happens without it. Each is in what `pinecone new-homeserver` writes.
 _WANTED: Final = (
     (

@@ -137,6 +137,16 @@ class SynapseInternals:
 
         return await self._api.run_db_interaction("pinecone_backed_off_servers", select)
 
+    async def known_servers(self, limit: int) -> list[str]:
+        """Return the names of servers that events were sent to, at most ``limit``, the last one first."""
+
+        def select(txn: LoggingTransaction) -> list[str]:
+            order = "COALESCE(last_successful_stream_ordering, 0) DESC"
+            txn.execute(f"SELECT destination FROM destinations ORDER BY {order} LIMIT ?", (limit,))
+            return [row[0] for row in txn]
+
+        return await self._api.run_db_interaction("pinecone_known_servers", select)
+
     async def forget_failures(self, server_name: str) -> None:
         """Take back that requests to the server failed: it may be called at once."""
         await self.hs.get_datastores().main.set_destination_retry_timings(server_name, None, 0, 0)

@@ -7,11 +7,14 @@ the server opened, a route to it, a link of our own. Sessions that were being di
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol, final
 
 from pinecone_transport.router import RouteLearned, WakeupReceived
 from pinecone_transport.stack import LinkUp
+
+logger = logging.getLogger(__name__)
 
 AGAIN_AFTER: Final = 1.0
 """Seconds until the server is notified a second time: a try that was under way at the first has ended by then, and
@@ -73,6 +76,7 @@ class Wakeups:
 
     def overlay_event(self, event: object) -> None:
         """Take an event of the node."""
+        logger.debug("%s", event)
         match event:
             case WakeupReceived(key=key) | RouteLearned(key=key):
                 self.server_may_be_up(key.hex())
@@ -110,6 +114,7 @@ class Wakeups:
             await self._try_now(server_name)
 
     async def _try_now(self, server_name: str) -> None:
+        logger.info("%s may be back: trying it now", server_name)
         # In this order: what is woken looks into the database first.
         await self._homeserver.forget_failures(server_name)
         self._homeserver.server_is_up(server_name)
