@@ -21,12 +21,21 @@ class Budget:
         limited: Whether, since the last acknowledgement, more would have been sent if the budget had allowed it.
     """
 
-    __slots__ = ("_window_bytes", "bytes_in_flight", "congestion", "limited", "packets_in_flight", "rtt")
+    __slots__ = (
+        "_acknowledged_at",
+        "_window_bytes",
+        "bytes_in_flight",
+        "congestion",
+        "limited",
+        "packets_in_flight",
+        "rtt",
+    )
 
     def __init__(self, congestion: CongestionControl, rtt: RttEstimator, window_bytes: int) -> None:
         self.congestion: Final = congestion
         self.rtt: Final = rtt
         self._window_bytes: Final = window_bytes
+        self._acknowledged_at = float("-inf")
         self.packets_in_flight = 0
         self.bytes_in_flight = 0
         self.limited = False
@@ -49,3 +58,11 @@ class Budget:
         """Packets have arrived; ``reply_micro`` is what the far end said of the delay, 0 for nothing."""
         self.congestion.on_acknowledged(packets, reply_micro, self.limited, now)
         self.limited = False
+        self._acknowledged_at = now
+
+    def timed_out(self, sent_at: float, now: float) -> None:
+        """A packet sent at ``sent_at`` had no answer in its time: a loss like others, if others had answers since."""
+        if self._acknowledged_at > sent_at:
+            self.congestion.on_lost(sent_at, now)
+        else:
+            self.congestion.on_timeout(now)

@@ -21,8 +21,6 @@ from pinecone_transport.session.events import (
 from pinecone_transport.session.utp.limits import UtpLimits
 from pinecone_transport.session.utp.packet import (
     HEADER,
-    MAX_PAYLOAD,
-    MAX_SELECTIVE_ACK,
     SELECTIVE_ACK,
     ST_DATA,
     ST_FIN,
@@ -34,21 +32,18 @@ from pinecone_transport.session.utp.packet import (
     encode_reset,
 )
 from pinecone_transport.session.utp.receive_buffer import MAX_AHEAD, ReceiveBuffer
-from pinecone_transport.session.utp.send_buffer import SendBuffer
+from pinecone_transport.session.utp.sender import Sender
 from pinecone_transport.session.utp.states import TRANSITIONS, Input, State
 
 ACK_DUE: Final = 1
 SYN_DUE: Final = 2
 PROBE_DUE: Final = 4
 
-DUPLICATE_ACKS: Final = 3
-"""So many acknowledgements of the same packet mean that the next one is lost (BEP 29, packet loss)."""
 WAKE_INTERVAL: Final = 0.1
 """Seconds between two times that a connection sends again because its path may be back."""
 
 _OLD: Final = 4 * MAX_AHEAD
 """How far behind the newest a number may be: as old as a packet can be that others have overtaken on the way."""
-_NEVER: Final = float("inf")
 
 
 @final
@@ -63,35 +58,29 @@ class Connection:
         syn_seq: The number of the SYN that opened it, whoever sent it.
         state: Changed in one place only, by `TRANSITIONS`.
         due: `ACK_DUE`, `SYN_DUE`, `PROBE_DUE`: what has to leave even without data.
+        sender: The sending half.
         repeated: Whether a packet was not acknowledged in time since this was last looked at, and set to False.
     """
 
     __slots__ = (
         "_advertised",
-        "_backoff",
-        "_budget",
         "_counters",
-        "_duplicate_acks",
         "_heard_at",
         "_limits",
         "_opened_at",
-        "_peer_window",
         "_probed_at",
-        "_progress_at",
         "_receive_buffer",
-        "_repeat_at",
         "_reply_micro",
-        "_room_wanted",
-        "_send_buffer",
+        "_rtt",
         "_shown",
-        "_window_probe",
+        "_syns",
         "_woken_at",
         "due",
         "key",
         "receive_id",
         "repeated",
-        "segment",
         "send_id",
+        "sender",
         "state",
         "stream",
         "syn_seq",
@@ -113,68 +102,42 @@ class Connection:
         self.stream: Final = stream
         self.key: Final = key
         self.receive_id: Final = receive_id
-        self.send_id: Final = (receive_id + 1) & 0xFFFF if syn is None else syn.connection_id
-        self.segment: Final = min(MAX_PAYLOAD, limits.packet - HEADER.size - 2 - MAX_SELECTIVE_ACK)
         self.repeated = False
-        self._budget: Final = budget
-        self._limits: Final = limits
         self._counters: Final = counters
+        self._limits: Final = limits
         self._opened_at: Final = now
-        self._heard_at = self._probed_at = self._progress_at = now
-        self._woken_at = -_NEVER
-        self._backoff = 0
-        self._duplicate_acks = 0
-        self._room_wanted = False
-        self._window_probe = False
-        self._shown = True
+        self._rtt: Final = budget.rtt
         self._advertised = limits.receive_window
+        self._heard_at = self._probed_at = now
+        self._reply_micro = 0
+        self._shown = True
+        self._syns = 0
+        self._woken_at = now - WAKE_INTERVAL
         if syn is None:
             self.state = State.SYN_SENT
             self.due = SYN_DUE
+            self.send_id = (receive_id + 1) & 0xFFFF
             self.syn_seq = first_seq
-            self._send_buffer = SendBuffer((first_seq + 1) & 0xFFFF, budget)
+            self.sender = Sender((first_seq + 1) & 0xFFFF, budget, limits, counters, now)
+            self.sender.timer.start(now)
             self._receive_buffer = ReceiveBuffer(1, limits.receive_window, counters)
-            self._repeat_at = now + self._timeout()
-            self._reply_micro = self._peer_window = 0
         else:
             self.state = State.SYN_RECEIVED
             self.due = ACK_DUE
+            self.send_id = syn.connection_id
             self.syn_seq = syn.seq_nr
-            self._send_buffer = SendBuffer(first_seq, budget)
+            self.sender = Sender(first_seq, budget, limits, counters, now)
+            self.sender.open(syn.wnd_size, now)
             self._receive_buffer = ReceiveBuffer((syn.seq_nr + 1) & 0xFFFF, limits.receive_window, counters)
-            self._repeat_at = _NEVER
             self._reply_micro = _micro(now, syn.timestamp)
-            self._peer_window = syn.wnd_size
 
     # From above
 
-    def room(self) -> int:
-        """Return how many bytes may be written: none, rather than less than a packet."""
-        space = self.space()
-        return space if space >= min(self.segment, self._limits.send_buffer) else 0
-
-    def space(self) -> int:
-        """Return how many bytes the send buffer takes: what `room` said may come in several pieces."""
-        return 0 if self._send_buffer.finished else self._limits.send_buffer - self._send_buffer.held
-
-    def write(self, data: bytes, now: float) -> None:
-        """Queue bytes, at most `room`."""
-        if not data:
-            return
-        if not self._send_buffer.held:
-            self._progress_at = now
-        self._send_buffer.write(data)
-        if not self.room():
-            self._room_wanted = True
-
     def close(self, now: float) -> None:
         """Send the end behind what was written. While the dial goes on, that waits for its answer."""
-        if self._send_buffer.finished:
+        if self.sender.buffer.finished:
             return
-        if not self._send_buffer.held:
-            self._progress_at = now
-        self._send_buffer.finished = True
-        self._room_wanted = False
+        self.sender.finish(now)
         if self.state is not State.SYN_SENT:
             self._set_state(Input.CLOSE)
 
@@ -188,7 +151,7 @@ class Connection:
     def end(self) -> None:
         """The connection is over without further words."""
         self._set_state(Input.END)
-        self._send_buffer.discard()
+        self.sender.buffer.discard()
         self.due = 0
 
     def fail(self, error: PineconeError, events: list[SessionEvent]) -> None:
@@ -203,15 +166,12 @@ class Connection:
         """The way to the far end may be back: send again at once what had no answer in its time."""
         if now < self._woken_at + WAKE_INTERVAL:
             return
-        self._backoff = 0
         if self.state is State.SYN_SENT:
             self.due |= SYN_DUE
-        elif self._send_buffer.outstanding and now - self._progress_at > 2 * self._budget.rtt.smoothed:
-            self._send_buffer.lose_all()
-        else:
+            self.sender.timer.restart(now)
+        elif not self.sender.wake(now):
             return
         self._woken_at = now
-        self._repeat_at = now + self._timeout()
 
     # From below
 
@@ -220,10 +180,9 @@ class Connection:
         if self.state is State.SYN_SENT:
             self._receive_answer(packet, now, events)
             return
-        send_buffer = self._send_buffer
         # How many packets this acknowledges anew; "negative" if others have overtaken it.
-        advance = (packet.ack_nr - send_buffer.acked_seq) & 0xFFFF
-        outstanding = len(send_buffer.outstanding)
+        advance = (packet.ack_nr - self.sender.buffer.acked_seq) & 0xFFFF
+        outstanding = len(self.sender.buffer.outstanding)
         if packet.type == ST_RESET:
             if advance <= outstanding + 1:
                 self._receive_reset(events)
@@ -250,7 +209,7 @@ class Connection:
 
     def receive_syn(self, packet: UtpPacket) -> bool:
         """Take a SYN that would have our connection id; return False if it is not the one that opened this."""
-        if self.receive_id != (packet.connection_id + 1) & 0xFFFF or packet.seq_nr != self.syn_seq:
+        if self.send_id != packet.connection_id or packet.seq_nr != self.syn_seq:
             return False
         self.due |= ACK_DUE
         return True
@@ -262,21 +221,19 @@ class Connection:
         elif packet.type == ST_RESET:
             self._receive_reset(events)
         elif packet.type == ST_STATE:
-            if not self._backoff and self._woken_at < 0:
-                self._budget.rtt.add_sample(now - self._opened_at)
+            if self._syns == 1:
+                self._rtt.add_sample(now - self._opened_at)
             self._set_state(Input.OPENED)
             # The far end's first data carries the very number that its ST_STATE carries (§8).
             self._receive_buffer.next_seq = packet.seq_nr
-            self._peer_window = packet.wnd_size
             self._reply_micro = _micro(now, packet.timestamp)
-            self._heard_at = self._probed_at = self._progress_at = now
-            self._backoff = 0
-            self._repeat_at = _NEVER
+            self._heard_at = self._probed_at = now
+            self.sender.open(packet.wnd_size, now)
             # Unless data goes out at once, this shows the far end that its ST_STATE has come.
             self.due = PROBE_DUE
             self._shown = False
             events.append(StreamConnected(self.stream))
-            if self._send_buffer.finished:
+            if self.sender.buffer.finished:
                 self._set_state(Input.CLOSE)
 
     def _receive_reset(self, events: list[SessionEvent]) -> None:
@@ -288,49 +245,12 @@ class Connection:
             self.fail(StreamResetError("the far end reset the stream"), events)
 
     def _receive_ack(self, packet: UtpPacket, advance: int, now: float, events: list[SessionEvent]) -> None:
-        send_buffer = self._send_buffer
-        if advance or packet.extensions:
-            fin_was_outstanding = send_buffer.fin_sent and bool(send_buffer.outstanding)
-            count = send_buffer.acknowledge(advance, packet.selective_ack, now)
-            if count:
-                self._progress(count, packet.reply_micro, now)
-            self._lost(send_buffer.detect_lost(), now)
-            if fin_was_outstanding and not send_buffer.outstanding:
-                self._fin_acknowledged(events)
-        elif packet.type == ST_STATE and packet.wnd_size == self._peer_window and send_buffer.outstanding:
-            self._duplicate_acks += 1
-            if self._duplicate_acks == DUPLICATE_ACKS:
-                self._lost(send_buffer.lose_first(), now)
-        self._peer_window = packet.wnd_size
-        if self._window_shut():
-            # It is alive and takes nothing: that is patience, not death.
-            self._progress_at = now
-        if self._room_wanted and self._limits.send_buffer - send_buffer.held >= self._writable_from():
-            self._room_wanted = False
+        if self.sender.receive_ack(packet, advance, now):
             events.append(StreamWritable(self.stream))
-
-    def _progress(self, count: int, reply_micro: int, now: float) -> None:
-        """So many packets have arrived."""
-        budget = self._budget
-        send_buffer = self._send_buffer
-        if send_buffer.sampled_at:
-            budget.rtt.add_sample(now - send_buffer.sampled_at)
-        budget.acknowledged(count, reply_micro, now)
-        self._progress_at = now
-        self._backoff = 0
-        self._duplicate_acks = 0
-        self._window_probe = False
-        self._repeat_at = now + self._timeout() if send_buffer.outstanding else _NEVER
-
-    def _lost(self, sent_at: float | None, now: float) -> None:
-        if sent_at is not None:
-            self._counters["losses"] += 1
-            self._budget.congestion.on_lost(sent_at, now)
-
-    def _fin_acknowledged(self, events: list[SessionEvent]) -> None:
-        self._set_state(Input.FIN_ACKNOWLEDGED)
-        if self.state is State.CLOSED:
-            events.append(StreamClosed(self.stream))
+        if advance and self.sender.fin_acknowledged():
+            self._set_state(Input.FIN_ACKNOWLEDGED)
+            if self.state is State.CLOSED:
+                events.append(StreamClosed(self.stream))
 
     def _receive_data(self, packet: UtpPacket, events: list[SessionEvent]) -> None:
         self.due |= ACK_DUE
@@ -349,22 +269,16 @@ class Connection:
     # To below
 
     def has_data(self) -> bool:
-        """Tell whether `data_packet` would return one."""
+        """Tell whether `data_packet` returns one, unless what was lost arrives after all."""
         if self.state is State.SYN_SENT or self.state is State.SYN_RECEIVED:
             return False
-        return self._send_buffer.can_send(self._window(), self.segment)
+        return self.sender.has_data()
 
     def data_packet(self, now: float, now_us: int) -> bytes | None:
         """Return the next packet of the stream, with the acknowledgement that is due, or None."""
-        send_buffer = self._send_buffer
-        packet = send_buffer.next_packet(self._window(), self.segment)
+        packet = self.sender.next_packet(now)
         if packet is None:
             return None
-        if packet.sends:
-            self._counters["packets repeated"] += 1
-        send_buffer.sent(packet, now)
-        if self._repeat_at == _NEVER or packet is send_buffer.outstanding[0]:
-            self._repeat_at = now + self._timeout()
         selective = self._receive_buffer.selective_ack() if self.due else b""
         self.due = 0
         return self._encode(packet.type, packet.seq_nr, selective, now_us) + packet.payload
@@ -374,18 +288,19 @@ class Connection:
         due = self.due
         self.due = 0
         if due & SYN_DUE:
-            return HEADER.pack(
-                ST_SYN << 4 | VERSION, 0, self.receive_id, now_us, 0, self._limits.receive_window, self.syn_seq, 0
-            )
+            self._syns += 1
+            window = self._limits.receive_window
+            return HEADER.pack(ST_SYN << 4 | VERSION, 0, self.receive_id, now_us, 0, window, self.syn_seq, 0)
+        selective = self._receive_buffer.selective_ack()
         if due & PROBE_DUE:
             # A packet that the far end has had long ago, without its payload: it answers, where it would not answer
             # an acknowledgement, and resets what it does not know.
-            return self._encode(ST_DATA, self._send_buffer.acked_seq, self._receive_buffer.selective_ack(), now_us)
-        return self._encode(ST_STATE, self._send_buffer.next_seq, self._receive_buffer.selective_ack(), now_us)
+            return self._encode(ST_DATA, self.sender.buffer.acked_seq, selective, now_us)
+        return self._encode(ST_STATE, self.sender.buffer.next_seq, selective, now_us)
 
     def reset_packet(self) -> bytes:
         """Return an ST_RESET that the far end can tell from a guess."""
-        return encode_reset(self.send_id, self._send_buffer.next_seq, (self._receive_buffer.next_seq - 1) & 0xFFFF)
+        return encode_reset(self.send_id, self.sender.buffer.next_seq, (self._receive_buffer.next_seq - 1) & 0xFFFF)
 
     def _encode(self, kind: int, seq_nr: int, selective: bytes, now_us: int) -> bytes:
         buffer = self._receive_buffer
@@ -407,15 +322,10 @@ class Connection:
     def deadline(self, now: float) -> float:
         """Return when `handle_timer` is to be called, if nothing else happens before."""
         limits = self._limits
-        if self.state is State.SYN_SENT:
-            return min(self._repeat_at, self._opened_at + limits.connect_timeout)
-        if self.state is State.SYN_RECEIVED:
-            return self._opened_at + limits.connect_timeout
-        if self._send_buffer.outstanding or self._send_buffer.unsent():
-            if self._repeat_at == _NEVER and not self.has_data():
-                # The window is shut and no packet is out whose acknowledgement would open it.
-                self._repeat_at = now + self._timeout()
-            return min(self._repeat_at, self._progress_at + limits.dead_after)
+        if self.state is State.SYN_SENT or self.state is State.SYN_RECEIVED:
+            return min(self.sender.timer.at, self._opened_at + limits.connect_timeout)
+        if self.sender.pending():
+            return self.sender.deadline(now)
         return min(self._probe_at(), self._heard_at + limits.keepalive_after + limits.dead_after)
 
     def handle_timer(self, now: float, events: list[SessionEvent]) -> None:
@@ -424,14 +334,15 @@ class Connection:
         if self.state is State.SYN_SENT or self.state is State.SYN_RECEIVED:
             if now >= self._opened_at + limits.connect_timeout:
                 self.fail(StreamTimeoutError("the far end did not answer"), events)
-            elif now >= self._repeat_at:
-                self._back_off(now)
+            elif now >= self.sender.timer.at:
+                self.sender.timer.back_off(now)
                 self.due |= SYN_DUE
-        elif self._send_buffer.outstanding or self._send_buffer.unsent():
-            if now >= self._progress_at + limits.dead_after:
+                self.repeated = True
+        elif self.sender.pending():
+            if self.sender.is_dead(now):
                 self._give_up(events)
-            elif now >= self._repeat_at:
-                self._repeat(now)
+            elif self.sender.handle_timer(now):
+                self.repeated = True
         elif now >= self._heard_at + limits.keepalive_after + limits.dead_after:
             self._give_up(events)
         elif now >= self._probe_at():
@@ -443,56 +354,16 @@ class Connection:
 
         An acceptor that had nothing but our SYN does not yet know of the stream, so that is repeated soon.
         """
-        interval = self._limits.keepalive_after if self._shown else self._timeout()
+        interval = self._limits.keepalive_after if self._shown else self.sender.timer.timeout()
         return max(self._heard_at, self._probed_at) + interval
 
-    def _repeat(self, now: float) -> None:
-        """No acknowledgement came in time, or the window stays shut."""
-        outstanding = self._send_buffer.outstanding
-        if not outstanding:
-            self._window_probe = True
-            self._repeat_at = now + self._timeout()
-        elif self._window_shut() and self._heard_at >= outstanding[0].sent_at:
-            self._send_buffer.lose_first()
-            self._repeat_at = now + self._timeout()
-        else:
-            self._send_buffer.lose_all()
-            self._budget.congestion.on_timeout(now)
-            self._back_off(now)
-
-    def _back_off(self, now: float) -> None:
-        self._counters["timeouts"] += 1
-        self._backoff += 1
-        self._repeat_at = now + self._timeout()
-        self.repeated = True
-
     def _give_up(self, events: list[SessionEvent]) -> None:
-        if self.state is State.LAST_ACK and not self._send_buffer.held:
+        if self.state is State.LAST_ACK and not self.sender.buffer.held:
             # All bytes of both sides have arrived; only our end may not have.
             self.end()
             events.append(StreamClosed(self.stream))
         else:
             self.fail(StreamTimeoutError("the far end does not acknowledge"), events)
-
-    def _timeout(self) -> float:
-        """Return how long to wait for an acknowledgement, longer each time in a row that none came."""
-        timeout = self._budget.rtt.timeout
-        return max(timeout, min(timeout * (1 << min(self._backoff, 8)), self._limits.max_rto))
-
-    def _window(self) -> int:
-        """Return the far end's window; one byte may always go to see whether it is still shut."""
-        return self._peer_window or self._window_probe
-
-    def _window_shut(self) -> bool:
-        """Tell whether the far end has no room for what it must have next."""
-        outstanding = self._send_buffer.outstanding
-        if outstanding:
-            return self._peer_window < len(outstanding[0].payload)
-        return self._peer_window == 0
-
-    def _writable_from(self) -> int:
-        """Return the room from which on a waiting owner is told: a quarter, so that it writes large pieces."""
-        return max(min(self.segment, self._limits.send_buffer), self._limits.send_buffer // 4)
 
     def _set_state(self, what: Input) -> None:
         self.state = TRANSITIONS[self.state, what]

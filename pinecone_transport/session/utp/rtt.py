@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Final, final
 
+NEVER: Final = float("inf")
+
 _INITIAL_RTO: Final = 1.0
+_MAX_BACKOFF: Final = 8
 
 
 @final
@@ -36,3 +39,44 @@ class RttEstimator:
             self._variation = seconds / 2
             self.smoothed = self.minimum = seconds
         self.timeout = max(self._floor, self.smoothed + 4 * self._variation)
+
+
+@final
+class RepeatTimer:
+    """When to send again what has not been answered: later each time in a row.
+
+    Attributes:
+        at: Seconds on the ``now`` axis, or `NEVER`.
+    """
+
+    __slots__ = ("_backoff", "_maximum", "_rtt", "at")
+
+    def __init__(self, rtt: RttEstimator, maximum: float) -> None:
+        self._rtt: Final = rtt
+        self._maximum: Final = maximum
+        self._backoff = 0
+        self.at = NEVER
+
+    def timeout(self) -> float:
+        """Return how long to wait: the path's timeout, doubled up to the maximum each time that it was in vain."""
+        timeout = self._rtt.timeout
+        return max(timeout, min(timeout * (1 << self._backoff), self._maximum))
+
+    def start(self, now: float) -> None:
+        """Something was sent."""
+        self.at = now + self.timeout()
+
+    def restart(self, now: float) -> None:
+        """An answer came, or may come again: patience begins anew."""
+        self._backoff = 0
+        self.at = now + self.timeout()
+
+    def stop(self) -> None:
+        """All is answered."""
+        self._backoff = 0
+        self.at = NEVER
+
+    def back_off(self, now: float) -> None:
+        """No answer came."""
+        self._backoff = min(self._backoff + 1, _MAX_BACKOFF)
+        self.at = now + self.timeout()

@@ -124,20 +124,20 @@ class UtpSocket:
         """
         connection = self._find(stream)
         if connection is not None:
-            if len(data) > connection.space():
+            if len(data) > connection.sender.space():
                 raise LocalProtocolError("more was written than there was room for")
-            connection.write(data, now)
+            connection.sender.write(data, now)
             self._touch(connection, now)
 
     def room(self, stream: int) -> int:
         """Return how many bytes may be written now; 0 also where there is room for less than a packet."""
         connection = self._find(stream)
-        return connection.room() if connection is not None else 0
+        return connection.sender.room() if connection is not None else 0
 
     def segment(self, stream: int) -> int:
         """Return the payload of one full packet of the stream, bytes."""
         connection = self._find(stream)
-        return connection.segment if connection is not None else 1
+        return connection.sender.segment if connection is not None else 1
 
     def close(self, stream: int, now: float) -> None:
         """Send the end behind what was written; the stream can still be read. Closing again does nothing."""

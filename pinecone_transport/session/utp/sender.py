@@ -1,0 +1,212 @@
+"""Sending on one connection: what goes out when, what an acknowledgement means, what happens when none comes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final, final
+
+from pinecone_transport.session.budget import Budget
+from pinecone_transport.session.utp.limits import UtpLimits
+from pinecone_transport.session.utp.packet import HEADER_LENGTH, MAX_PAYLOAD, MAX_SELECTIVE_ACK, ST_STATE, UtpPacket
+from pinecone_transport.session.utp.rtt import NEVER, RepeatTimer
+from pinecone_transport.session.utp.send_buffer import SendBuffer, SentPacket
+
+DUPLICATE_ACKS: Final = 3
+"""So many acknowledgements of the same packet mean that the next one is lost (BEP 29, packet loss)."""
+
+
+@final
+class Sender:
+    """The sending half of a connection.
+
+    Attributes:
+        buffer: The bytes and packets.
+        timer: When the oldest outstanding packet, or the question for a larger window, goes out again.
+        segment: Payload of a full packet, bytes.
+    """
+
+    __slots__ = (
+        "_answered_at",
+        "_budget",
+        "_counters",
+        "_duplicate_acks",
+        "_limits",
+        "_peer_window",
+        "_progress_at",
+        "_room_wanted",
+        "_window_probe",
+        "buffer",
+        "segment",
+        "timer",
+    )
+
+    def __init__(self, first_seq: int, budget: Budget, limits: UtpLimits, counters: Counter[str], now: float) -> None:
+        self._budget: Final = budget
+        self._counters: Final = counters
+        self._limits: Final = limits
+        self._answered_at = self._progress_at = now
+        self._duplicate_acks = 0
+        self._peer_window = 0
+        self._room_wanted = False
+        self._window_probe = False
+        self.buffer: Final = SendBuffer(first_seq, budget)
+        self.segment: Final = min(MAX_PAYLOAD, limits.packet - HEADER_LENGTH - 2 - MAX_SELECTIVE_ACK)
+        self.timer: Final = RepeatTimer(budget.rtt, limits.max_rto)
+
+    def open(self, wnd_size: int, now: float) -> None:
+        """The far end is there, and takes so many bytes."""
+        self._peer_window = wnd_size
+        self._answered_at = self._progress_at = now
+        self.timer.stop()
+
+    # From above
+
+    def room(self) -> int:
+        """Return how many bytes may be written: none, rather than less than a packet."""
+        space = self.space()
+        return space if space >= min(self.segment, self._limits.send_buffer) else 0
+
+    def space(self) -> int:
+        """Return how many bytes the send buffer takes: what `room` said may come in several pieces."""
+        return 0 if self.buffer.finished else self._limits.send_buffer - self.buffer.held
+
+    def write(self, data: bytes, now: float) -> None:
+        """Queue bytes, at most `space`."""
+        if not data:
+            return
+        if not self.buffer.held:
+            self._progress_at = now
+        self.buffer.write(data)
+        if not self.room():
+            self._room_wanted = True
+
+    def finish(self, now: float) -> None:
+        """Put the end behind what was written."""
+        if not self.buffer.held:
+            self._progress_at = now
+        self.buffer.finished = True
+        self._room_wanted = False
+
+    def wake(self, now: float) -> bool:
+        """The path may be back: have sent again what had no answer in its time; tell whether there is any."""
+        if not self.buffer.outstanding or now - self._progress_at <= 2 * self._budget.rtt.smoothed:
+            return False
+        self.buffer.lose_all()
+        self.timer.restart(now)
+        return True
+
+    # From below
+
+    def receive_ack(self, packet: UtpPacket, advance: int, now: float) -> bool:
+        """Take a packet that acknowledges ``advance`` more; return True when an owner that waits may write again."""
+        buffer = self.buffer
+        if advance or packet.extensions:
+            count = buffer.acknowledge(advance, packet.selective_ack, now)
+            if count:
+                self._progress(count, packet.reply_micro, now)
+            self._lost(buffer.detect_lost(), now)
+        elif packet.type == ST_STATE and packet.wnd_size == self._peer_window and buffer.outstanding:
+            self._duplicate_acks += 1
+            if self._duplicate_acks == DUPLICATE_ACKS:
+                self._lost(buffer.lose_first(), now)
+        self._answered_at = now
+        self._peer_window = packet.wnd_size
+        if self._window_shut():
+            # It is alive and takes nothing: that is patience, not death.
+            self._progress_at = now
+        if self._room_wanted and self._limits.send_buffer - buffer.held >= self._writable_from():
+            self._room_wanted = False
+            return True
+        return False
+
+    def fin_acknowledged(self) -> bool:
+        """Tell whether the end, and so all before it, has arrived."""
+        return self.buffer.fin_sent and not self.buffer.outstanding
+
+    def _progress(self, count: int, reply_micro: int, now: float) -> None:
+        """So many packets have arrived."""
+        buffer = self.buffer
+        if buffer.sampled_at:
+            self._budget.rtt.add_sample(now - buffer.sampled_at)
+        self._budget.acknowledged(count, reply_micro, now)
+        self._progress_at = now
+        self._duplicate_acks = 0
+        self._window_probe = False
+        if buffer.outstanding:
+            self.timer.restart(now)
+        else:
+            self.timer.stop()
+
+    def _lost(self, sent_at: float | None, now: float) -> None:
+        if sent_at is not None:
+            self._counters["losses"] += 1
+            self._budget.congestion.on_lost(sent_at, now)
+
+    # To below
+
+    def has_data(self) -> bool:
+        """Tell whether `next_packet` returns one, unless what was lost arrives after all."""
+        return self.buffer.can_send(self._window(), self.segment)
+
+    def next_packet(self, now: float) -> SentPacket | None:
+        """Return the packet that leaves now, or None."""
+        buffer = self.buffer
+        packet = buffer.next_packet(self._window(), self.segment)
+        if packet is None:
+            return None
+        if packet.sends:
+            self._counters["packets repeated"] += 1
+        buffer.sent(packet, now)
+        if self.timer.at == NEVER or packet is buffer.outstanding[0]:
+            self.timer.start(now)
+        return packet
+
+    # Time
+
+    def pending(self) -> bool:
+        """Tell whether anything is unsent or unacknowledged."""
+        return bool(self.buffer.outstanding) or self.buffer.unsent()
+
+    def deadline(self, now: float) -> float:
+        """Return when `handle_timer` is to be called, while something is `pending`."""
+        if self.timer.at == NEVER and not self.has_data():
+            # The window is shut and no packet is out whose acknowledgement would open it.
+            self.timer.start(now)
+        return min(self.timer.at, self._progress_at + self._limits.dead_after)
+
+    def is_dead(self, now: float) -> bool:
+        """Tell whether what is `pending` has been so for too long."""
+        return now >= self._progress_at + self._limits.dead_after
+
+    def handle_timer(self, now: float) -> bool:
+        """Have sent again what was not acknowledged in time; return True if the path may be at fault."""
+        outstanding = self.buffer.outstanding
+        if now < self.timer.at:
+            return False
+        if not outstanding:
+            self._window_probe = True
+        elif self._window_shut() and self._answered_at >= outstanding[0].sent_at:
+            self.buffer.lose_first()
+        else:
+            self._counters["timeouts"] += 1
+            self.buffer.lose_all()
+            self._budget.timed_out(outstanding[0].sent_at, now)
+            self.timer.back_off(now)
+            return True
+        self.timer.start(now)
+        return False
+
+    def _window(self) -> int:
+        """Return the far end's window; one byte may always go to see whether it is still shut."""
+        return self._peer_window or self._window_probe
+
+    def _window_shut(self) -> bool:
+        """Tell whether the far end has no room for what it must have next."""
+        outstanding = self.buffer.outstanding
+        if outstanding:
+            return self._peer_window < len(outstanding[0].payload)
+        return self._peer_window == 0
+
+    def _writable_from(self) -> int:
+        """Return the room from which on a waiting owner is told: a quarter, so that it writes large pieces."""
+        return max(min(self.segment, self._limits.send_buffer), self._limits.send_buffer // 4)
