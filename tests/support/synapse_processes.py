@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+import yaml
+
 from synapse_module.homeserver import Homeserver, write_homeserver
 
 START_TIMEOUT = 90.0
@@ -101,13 +103,19 @@ class Process:
                 self._process.wait()
 
 
-def relay_process(directory: Path, port: int) -> Process:
-    """A relay that listens on this port of the loopback."""
-    directory.mkdir()
-    key_file, control = directory / "relay.key", directory / "relay.sock"
-    options = ["--key-file", str(key_file), "--control-socket", str(control), "--listen", f"127.0.0.1:{port}"]
-    command = [sys.executable, "-m", "pinecone_transport.node.cli", "node", *options]
-    return Process("relay", command, directory / "relay.log")
+class Relay(Process):
+    """``pinecone node``, listening on a port of the loopback."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir()
+        self.address = f"127.0.0.1:{free_port()}"
+        key_file, control = directory / "relay.key", directory / "relay.sock"
+        options = ["--key-file", str(key_file), "--control-socket", str(control), "--listen", self.address]
+        command = [sys.executable, "-m", "pinecone_transport.node.cli", "node", *options]
+        super().__init__("relay", command, directory / "relay.log")
+
+    def wait_until_up(self) -> None:
+        self.wait_until(lambda: "Listening on" in self.log.read_text(), "listening", START_TIMEOUT)
 
 
 class Synapse(Process):
@@ -143,6 +151,11 @@ class Synapse(Process):
         except OSError:
             return False
 
+    @property
+    def shared_secret(self) -> str:
+        secret: str = yaml.safe_load(self.homeserver.config.read_text())["registration_shared_secret"]
+        return secret
+
     def call(
         self, method: str, path: str, body: Any = None, *, token: str | None = None, timeout: float = 60.0
     ) -> tuple[int, Any]:
@@ -166,7 +179,7 @@ class Synapse(Process):
         path = "/_synapse/admin/v1/register"
         nonce = self.call("GET", path)[1]["nonce"]
         text = "\0".join([nonce, name, "password", "notadmin"]).encode()
-        mac = hmac.new(self.homeserver.registration_shared_secret.encode(), text, hashlib.sha1).hexdigest()
+        mac = hmac.new(self.shared_secret.encode(), text, hashlib.sha1).hexdigest()
         body = {"nonce": nonce, "username": name, "password": "password", "admin": False, "mac": mac}
         status, answer = self.call("POST", path, body)
         assert status == 200, answer
