@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
+from typing import Any
 
 from pinecone_transport.identity import Identity
 from pinecone_transport.simulator import Dials, Network, is_settled, parent_of, parts
@@ -15,7 +16,7 @@ def identities(count: int, seed: int = 1) -> list[Identity]:
     return [Identity(source.randbytes(32)) for _ in range(count)]
 
 
-def line(count: int, seed: int = 1, **options: bool) -> Network:
+def line(count: int, seed: int = 1, **options: Any) -> Network:
     """Return nodes in a row, each linked to the one before; no time has passed yet."""
     network = Network(seed, **options)
     for identity in identities(count, seed):
@@ -69,6 +70,11 @@ def all_pairs(network: Network) -> list[list[tuple[int, int]]]:
         for part in parts(len(network), network.live_links())
         for source in part
     ]
+
+
+def half_of_the_pairs(network: Network) -> list[list[tuple[int, int]]]:
+    """Return each pair of `all_pairs` once, half of them either way round: an answer proves both directions."""
+    return [[pair for pair in pairs if (pair[0] < pair[1]) is (sum(pair) % 2 == 0)] for pairs in all_pairs(network)]
 
 
 def assert_answers(dials: Dials, pairs: Iterable[list[tuple[int, int]]], *, by_key: bool = True) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pinecone_transport.simulator import Dials
-from tests.support.networks import all_pairs, assert_answers, line, settle
+from tests.support.networks import all_pairs, assert_answers, half_of_the_pairs, line, settle
 
 
 @pytest.mark.parametrize(("count", "timeout"), [(10, 30), (30, 60), (50, 90)])
@@ -16,12 +16,12 @@ def test_a_line_settles_and_all_pairs_reach_one_another_by_key(count: int, timeo
 
 
 def test_a_line_of_100_settles_where_hops_are_not_limited() -> None:
-    network = line(100, hop_limiting=False)
+    # Short links, so that an answer comes back over all of them before the dial is repeated.
+    network = line(100, hop_limiting=False, latency=(0.0005, 0.0015))
     settle(network, 120)
-    # An answer proves both directions, so half the pairs are dialled: each by the end whose turn it is.
-    halves = [[pair for pair in pairs if (pair[0] < pair[1]) is (sum(pair) % 2 == 0)] for pairs in all_pairs(network)]
-    assert sum(map(len, halves)) == 100 * 99 // 2
-    assert_answers(Dials(network), halves)
+    pairs = half_of_the_pairs(network)
+    assert sum(map(len, pairs)) == 100 * 99 // 2
+    assert_answers(Dials(network), pairs)
 
 
 def test_hop_limiting_ends_what_goes_too_far() -> None:
