@@ -85,7 +85,7 @@ class _Dial:
     def start(self, timeout: float) -> None:
         self._timer = self._node.reactor.callLater(timeout, self._timed_out, timeout)
         self._factory.doStart()
-        self._transport.dial()
+        self._transport.stream.dial()
 
     def give_up(self) -> None:
         """End the attempt; ``connected`` is left alone."""

@@ -52,12 +52,14 @@ _WHILE_CONNECTING: dict[type[Exception], type[ConnectError]] = {
 
 
 def connect_error(error: Exception | None) -> Exception:
-    """Return what a dial fails with when its stream was lost before TLS was done; None: the far end closed it."""
+    """Return what a dial fails with, for what ended its stream before TLS was done; None: its end."""
     if error is None:
         return ConnectionRefusedError(string="the far end closed the stream during the handshake")
+    if isinstance(error, ConnectError):
+        return error
     return _WHILE_CONNECTING.get(type(error), ConnectError)(string=str(error))
 
 
-def connection_error(error: Exception) -> Exception:
-    """Return what ``connectionLost`` is told when an open connection's stream was lost."""
-    return ConnectionLost(str(error))
+def connection_error(error: Exception | None) -> Exception:
+    """Return what ``connectionLost`` is told, for what ended an open connection; None: an end without TLS's."""
+    return ConnectionLost("the stream ended without TLS saying so" if error is None else str(error))

@@ -17,6 +17,7 @@ from pinecone_transport.errors import LocalProtocolError
 from pinecone_transport.identity import PublicKey
 from pinecone_transport.node.interfaces import INode
 from twisted_endpoints.address import PineconeAddress
+from twisted_endpoints.secure_stream import SecureStream
 from twisted_endpoints.stream import StreamTransport
 from twisted_endpoints.tls import TlsContexts, contexts_of
 
@@ -108,7 +109,7 @@ class PineconeListeningPort:
         """Return our own address."""
         return PineconeAddress(self._node.identity.key)
 
-    def _stream_opened(self, key: PublicKey) -> StreamTransport | None:
+    def _stream_opened(self, key: PublicKey) -> SecureStream | None:
         reason = self._reason_to_refuse(key)
         if reason is not None:
             self.counters[reason] += 1
@@ -116,7 +117,7 @@ class PineconeListeningPort:
         transport = StreamTransport(self._node, self._contexts.accept(key), self._established, self._failed)
         self._handshakes[transport] = self._node.reactor.callLater(HANDSHAKE_TIMEOUT, self._timed_out, transport)
         self._handshakes_of[key] += 1
-        return transport
+        return transport.stream
 
     def _reason_to_refuse(self, key: PublicKey) -> str | None:
         if len(self._handshakes) >= MAX_HANDSHAKES or self._handshakes_of[key] >= MAX_HANDSHAKES_PER_KEY:

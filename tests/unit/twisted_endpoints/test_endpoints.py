@@ -389,6 +389,7 @@ class CloseTests(EndpointTestCase):
         client, _server = self.connect()
         for _ in range(2):
             client.transport.abortConnection()
+            client.transport.abortConnection()
             client.transport.loseConnection()
             client.transport.loseWriteConnection()
             self.run_turns()
@@ -458,6 +459,16 @@ class HalfCloseTests(EndpointTestCase):
         server.transport.resumeProducing()
         self.run_until(lambda: client.lost and server.read_ended)
         assert (len(server.received), client.write_ended) == (1_000_000, 0)
+
+    def test_a_stream_that_dies_while_it_closes_is_lost(self) -> None:
+        client, _server = self.connect()
+        client.transport.loseWriteConnection()
+        self.run_turns()
+        self.alice.lose_streams(StreamTimeoutError("silence"))
+        client.transport.loseConnection()
+        self.run_turns()
+        assert len(client.lost) == 1
+        client.lost[0].trap(ConnectionLost)
 
     def test_an_error_in_a_half_close_is_logged_and_ends_the_connection(self) -> None:
         client, server = self.connect()
