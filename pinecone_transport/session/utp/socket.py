@@ -15,14 +15,13 @@ from pinecone_transport.deadlines import Deadlines
 from pinecone_transport.errors import LocalProtocolError, PineconeError, UtpError
 from pinecone_transport.identity import PublicKey
 from pinecone_transport.randomness import RandomSource
-from pinecone_transport.session.budget import Budget
 from pinecone_transport.session.events import SessionEvent
-from pinecone_transport.session.utp.congestion import Ledbat
 from pinecone_transport.session.utp.connection import Connection
 from pinecone_transport.session.utp.limits import UtpLimits
-from pinecone_transport.session.utp.packet import ST_RESET, ST_SYN, UtpPacket, decode_packet, encode_reset
-from pinecone_transport.session.utp.rtt import RttEstimator
+from pinecone_transport.session.utp.packet import ST_RESET, ST_SYN, UtpPacket, decode_packet
+from pinecone_transport.session.utp.remote import Remote
 from pinecone_transport.session.utp.states import State
+from pinecone_transport.session.utp.strays import Strays
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,30 +44,6 @@ class SessionInfo:
 
 
 @final
-class _Remote:
-    """A key that we have connections with.
-
-    Attributes:
-        connections: By the connection id of packets to us.
-        half_open: Those that the far end has begun and not shown to be real, oldest first, by stream.
-        control: Those with an acknowledgement or the like to send, by stream.
-        sending: Those with data to send, by stream, in the order of their turns.
-    """
-
-    __slots__ = ("budget", "connections", "control", "half_open", "sending")
-
-    def __init__(self, limits: UtpLimits) -> None:
-        self.budget: Final = Budget(Ledbat(limits.window_packets), RttEstimator(limits.min_rto), limits.window_bytes)
-        self.connections: Final[dict[int, Connection]] = {}
-        self.half_open: Final[dict[int, Connection]] = {}
-        self.control: Final[dict[int, Connection]] = {}
-        self.sending: Final[dict[int, Connection]] = {}
-
-    def ready(self) -> bool:
-        return bool(self.control) or (bool(self.sending) and self.budget.has_room())
-
-
-@final
 class UtpSocket:
     """The µTP end of one node.
 
@@ -86,13 +61,12 @@ class UtpSocket:
         self.counters: Final[Counter[str]] = Counter()
         self._random: Final = random
         self._limits: Final = limits or UtpLimits()
-        self._remotes: Final[dict[PublicKey, _Remote]] = {}
+        self._remotes: Final[dict[PublicKey, Remote]] = {}
         self._streams: Final[dict[int, Connection]] = {}
         self._half_open: Final[dict[int, Connection]] = {}
         self._next_stream = 1
         self._active: Final[dict[PublicKey, None]] = {}
-        self._stray: Final[dict[PublicKey, list[bytes]]] = {}
-        self._stray_count = 0
+        self._strays: Final = Strays(self._limits, self.counters)
         self._repeated: Final[set[PublicKey]] = set()
         self._deadlines: Final = Deadlines()
 
@@ -106,7 +80,7 @@ class UtpSocket:
 
         Source: §8; BEP 29, connection setup.
         """
-        remote = self._remotes.get(key) or _Remote(self._limits)
+        remote = self._remotes.get(key) or Remote(self._limits, self._deadlines)
         if not self._has_place(remote):
             raise LocalProtocolError("as many connections are open as the limits allow")
         receive_id = self._random.getrandbits(16)
@@ -151,7 +125,7 @@ class UtpSocket:
         connection = self._find(stream)
         if connection is not None:
             if connection.state is not State.SYN_SENT:
-                self._send_stray(connection.key, connection.reset_packet())
+                self._strays.add(connection.key, connection.reset_packet())
             connection.end()
             self._touch(connection, now)
 
@@ -217,8 +191,9 @@ class UtpSocket:
         else:
             counters["packets of unknown connections"] += 1
             # Its sender receives one below if it dialled, one above if it was dialled.
-            self._answer_with_reset(key, decoded, (decoded.connection_id - 1) & 0xFFFF)
-            self._answer_with_reset(key, decoded, (decoded.connection_id + 1) & 0xFFFF)
+            self._strays.add_reset(key, decoded, (decoded.connection_id - 1) & 0xFFFF)
+            self._strays.add_reset(key, decoded, (decoded.connection_id + 1) & 0xFFFF)
+            self._active[key] = None
         return events
 
     # To below
@@ -239,15 +214,10 @@ class UtpSocket:
         The key's connections take turns, one packet each.
         """
         packets: list[bytes] = []
-        left = self._take_stray(key, limit, packets)
+        left = self._strays.take(key, limit, packets)
         remote = self._remotes.get(key)
         if remote is not None:
-            now_us = int(now * 1e6) & 0xFFFFFFFF
-            # What has data to send carries its acknowledgement with it.
-            left = self._take_control(remote, left, remote.budget.has_room(), now_us, packets)
-            left = self._take_data(remote, left, now, now_us, packets)
-            if remote.control and not remote.budget.has_room():
-                self._take_control(remote, left, False, now_us, packets)
+            remote.take(left, now, packets)
         self.counters["packets sent"] += len(packets)
         self._active.pop(key, None)
         if self._is_ready(key):
@@ -311,11 +281,11 @@ class UtpSocket:
         remote = self._remotes.get(key)
         return list(remote.connections.values()) if remote is not None else []
 
-    def _has_place(self, remote: _Remote) -> bool:
+    def _has_place(self, remote: Remote) -> bool:
         limits = self._limits
         return len(self._streams) < limits.connections and len(remote.connections) < limits.connections_per_key
 
-    def _open(self, key: PublicKey, remote: _Remote, receive_id: int, syn: UtpPacket | None, now: float) -> Connection:
+    def _open(self, key: PublicKey, remote: Remote, receive_id: int, syn: UtpPacket | None, now: float) -> Connection:
         connection = Connection(
             self._next_stream,
             key,
@@ -335,7 +305,7 @@ class UtpSocket:
 
     def _receive_syn(self, key: PublicKey, packet: UtpPacket, now: float) -> None:
         receive_id = (packet.connection_id + 1) & 0xFFFF
-        remote = self._remotes.get(key) or _Remote(self._limits)
+        remote = self._remotes.get(key) or Remote(self._limits, self._deadlines)
         connection = remote.connections.get(receive_id)
         if connection is None:
             self._make_place(remote, now)
@@ -350,11 +320,12 @@ class UtpSocket:
             self.counters["conflicting SYNs"] += 1
             connection = None
         if connection is None:
-            self._answer_with_reset(key, packet, packet.connection_id)
+            self._strays.add_reset(key, packet, packet.connection_id)
+            self._active[key] = None
         else:
             self._touch(connection, now)
 
-    def _make_place(self, remote: _Remote, now: float) -> None:
+    def _make_place(self, remote: Remote, now: float) -> None:
         """Let the oldest half-open connection go if there are too many, of the key or in all."""
         limits = self._limits
         if len(remote.half_open) >= limits.half_open_per_key:
@@ -383,80 +354,18 @@ class UtpSocket:
         self._active[connection.key] = None
         self._deadlines.schedule(stream, connection.deadline(now))
 
-    def _forget(self, connection: Connection, remote: _Remote, now: float) -> None:
+    def _forget(self, connection: Connection, remote: Remote, now: float) -> None:
         stream = connection.stream
         if connection.due:
             # The far end's ST_FIN is still to be acknowledged.
-            self._send_stray(connection.key, connection.control_packet(int(now * 1e6) & 0xFFFFFFFF))
-        remote.control.pop(stream, None)
-        remote.sending.pop(stream, None)
-        del remote.connections[connection.receive_id], self._streams[stream]
+            self._strays.add(connection.key, connection.control_packet(int(now * 1e6) & 0xFFFFFFFF))
+        remote.forget(connection)
+        del self._streams[stream]
         self._deadlines.forget(stream)
         self._active[connection.key] = None
         if not remote.connections:
             del self._remotes[connection.key]
 
-    def _answer_with_reset(self, key: PublicKey, packet: UtpPacket, connection_id: int) -> None:
-        """Tell the key that we know no such connection, unless many are being told already. Source: §8."""
-        limits = self._limits
-        if self._stray_count >= limits.resets or len(self._stray.get(key, ())) >= limits.resets_per_key:
-            self.counters["resets withheld"] += 1
-            return
-        self._send_stray(key, encode_reset(connection_id, 0, packet.seq_nr))
-
-    def _send_stray(self, key: PublicKey, packet: bytes) -> None:
-        """Have a packet sent that belongs to no connection, or to one that is gone with it."""
-        self._stray.setdefault(key, []).append(packet)
-        self._stray_count += 1
-        self._active[key] = None
-
-    def _take_stray(self, key: PublicKey, left: int, packets: list[bytes]) -> int:
-        stray = self._stray.get(key)
-        if stray is None:
-            return left
-        while stray and left > 0:
-            packet = stray.pop(0)
-            self._stray_count -= 1
-            left -= len(packet)
-            packets.append(packet)
-        if not stray:
-            del self._stray[key]
-        return left
-
-    def _take_control(self, remote: _Remote, left: int, spare: bool, now_us: int, packets: list[bytes]) -> int:
-        """Add SYNs, probes and acknowledgements, but with ``spare`` not those of connections with data to send."""
-        for stream, connection in list(remote.control.items()):
-            if left <= 0:
-                break
-            if spare and stream in remote.sending:
-                continue
-            del remote.control[stream]
-            packet = connection.control_packet(now_us)
-            left -= len(packet)
-            packets.append(packet)
-        return left
-
-    def _take_data(self, remote: _Remote, left: int, now: float, now_us: int, packets: list[bytes]) -> int:
-        """Add data packets, one of each connection in turn."""
-        sending = remote.sending
-        budget = remote.budget
-        while sending and left > 0:
-            if not budget.has_room():
-                budget.limited = True
-                break
-            stream, connection = next(iter(sending.items()))
-            del sending[stream]
-            packet = connection.data_packet(now, now_us)
-            if packet is None:
-                continue
-            left -= len(packet)
-            packets.append(packet)
-            remote.control.pop(stream, None)
-            if connection.has_data():
-                sending[stream] = connection
-            self._deadlines.schedule(stream, connection.deadline(now))
-        return left
-
     def _is_ready(self, key: PublicKey) -> bool:
         remote = self._remotes.get(key)
-        return key in self._stray or (remote is not None and remote.ready())
+        return key in self._strays or (remote is not None and remote.ready())

@@ -1,0 +1,86 @@
+"""All connections with one remote key: they share a budget and take turns to send."""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+from pinecone_transport.deadlines import Deadlines
+from pinecone_transport.session.budget import Budget
+from pinecone_transport.session.utp.congestion import Ledbat
+from pinecone_transport.session.utp.connection import Connection
+from pinecone_transport.session.utp.limits import UtpLimits
+from pinecone_transport.session.utp.rtt import RttEstimator
+
+
+@final
+class Remote:
+    """A key that we have connections with.
+
+    Attributes:
+        budget: What they share.
+        connections: By the connection id of packets to us.
+        half_open: Those that the far end has begun and not shown to be real, oldest first, by stream.
+        control: Those with an acknowledgement or the like to send, by stream.
+        sending: Those with data to send, by stream, in the order of their turns.
+    """
+
+    __slots__ = ("_deadlines", "budget", "connections", "control", "half_open", "sending")
+
+    def __init__(self, limits: UtpLimits, deadlines: Deadlines) -> None:
+        self._deadlines: Final = deadlines
+        self.budget: Final = Budget(Ledbat(limits.window_packets), RttEstimator(limits.min_rto), limits.window_bytes)
+        self.connections: Final[dict[int, Connection]] = {}
+        self.half_open: Final[dict[int, Connection]] = {}
+        self.control: Final[dict[int, Connection]] = {}
+        self.sending: Final[dict[int, Connection]] = {}
+
+    def ready(self) -> bool:
+        """Tell whether `take` would return packets, unless what was lost arrives after all."""
+        return bool(self.control) or (bool(self.sending) and self.budget.has_room())
+
+    def take(self, left: int, now: float, packets: list[bytes]) -> None:
+        """Add about ``left`` bytes of packets to ``packets``."""
+        now_us = int(now * 1e6) & 0xFFFFFFFF
+        # What has data to send carries its acknowledgement with it.
+        left = self._take_control(left, self.budget.has_room(), now_us, packets)
+        left = self._take_data(left, now, now_us, packets)
+        self._take_control(left, False, now_us, packets)
+
+    def forget(self, connection: Connection) -> None:
+        """The connection is over."""
+        self.control.pop(connection.stream, None)
+        self.sending.pop(connection.stream, None)
+        del self.connections[connection.receive_id]
+
+    def _take_control(self, left: int, spare: bool, now_us: int, packets: list[bytes]) -> int:
+        """Add SYNs, probes and acknowledgements, but with ``spare`` not those of connections with data to send."""
+        for stream, connection in list(self.control.items()):
+            if left <= 0:
+                break
+            if spare and stream in self.sending:
+                continue
+            del self.control[stream]
+            packet = connection.control_packet(now_us)
+            left -= len(packet)
+            packets.append(packet)
+        return left
+
+    def _take_data(self, left: int, now: float, now_us: int, packets: list[bytes]) -> int:
+        """Add data packets, one of each connection in turn."""
+        sending = self.sending
+        while sending and left > 0:
+            if not self.budget.has_room():
+                self.budget.limited = True
+                break
+            stream, connection = next(iter(sending.items()))
+            del sending[stream]
+            packet = connection.data_packet(now, now_us)
+            if packet is None:
+                continue
+            left -= len(packet)
+            packets.append(packet)
+            self.control.pop(stream, None)
+            if connection.has_data():
+                sending[stream] = connection
+            self._deadlines.schedule(stream, connection.deadline(now))
+        return left
