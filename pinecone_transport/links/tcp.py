@@ -38,7 +38,9 @@ WRITE_STEP: Final = 8 * 1024
 SLOW_WRITE: Final = 0.25
 """Seconds that a piece should take to leave at most: a twelfth of what kills the link."""
 
-_UNSENT: Final = 128 * 1024
+_UNSENT: Final = 32 * 1024
+# Bytes that the kernel takes beyond what is on its way; it takes more once half of them have gone. Left to itself it
+# may take megabytes, and a slow network needs minutes for a third of them.
 _NOTSENT_LOWAT: Final[int | None] = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 _BACKLOG: Final = 128
 

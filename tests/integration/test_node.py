@@ -192,7 +192,7 @@ async def test_a_node_that_stops_is_noticed_by_its_peers_streams_at_once(nodes: 
     await reachable(a, b)
     client = StreamEnd(a, b"x")
     a.open_stream(b.identity.key, client)
-    await eventually(lambda: accepted.made[-1].received)
+    await eventually(lambda: accepted.made and accepted.made[-1].received)
     await a.stopService()
     await eventually(lambda: accepted.made[-1].errors, 1.0)
     assert isinstance(accepted.made[-1].errors[0], StreamResetError)
