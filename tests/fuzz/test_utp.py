@@ -8,9 +8,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pinecone_transport.errors import UtpError
-from pinecone_transport.session import StreamAccepted, StreamClosed, StreamData, StreamEnded, StreamLost, UtpLimits
+from pinecone_transport.session import (
+    StreamAccepted,
+    StreamClosed,
+    StreamConnected,
+    StreamData,
+    StreamEnded,
+    StreamLost,
+    UtpLimits,
+)
 from pinecone_transport.session import UtpSocket as Socket
-from pinecone_transport.session.utp import HEADER_LENGTH, UtpPacket, decode_packet, encode_packet
+from pinecone_transport.session.utp import (
+    HEADER_LENGTH,
+    ST_DATA,
+    ST_FIN,
+    ST_RESET,
+    ST_STATE,
+    ST_SYN,
+    UtpPacket,
+    decode_packet,
+    encode_packet,
+)
 from tests.support.virtual_link import LEFT_KEY, RIGHT_KEY, VirtualLink
 
 KEYS = [LEFT_KEY, RIGHT_KEY, b"\x03" * 32]
@@ -101,3 +119,91 @@ def test_an_open_stream_survives_what_does_not_know_its_numbers(guesses: list[ob
     link.right.socket.write(right, b"three", link.now)
     link.run(5.0)
     assert link.left.received(left) == b"three"
+
+
+near = st.integers(-3, 3) | st.integers(-300, 300)
+crafted = st.tuples(
+    st.sampled_from((ST_DATA, ST_DATA, ST_STATE, ST_STATE, ST_FIN, ST_RESET)),
+    near,
+    near,
+    st.sampled_from((0, 1, 500, 1 << 20)),
+    extensions | st.binary(min_size=1, max_size=40).map(lambda bits: ((1, bits),)),
+    st.binary(max_size=600),
+)
+calls = st.sampled_from(("write", "close", "give back", "wake", "wait", "pull", "abort"))
+
+
+@given(st.booleans(), st.lists(crafted | crafted | calls, max_size=60))
+def test_a_far_end_that_knows_the_numbers_breaks_nothing_but_its_own_stream(dialled: bool, steps: list[object]) -> None:
+    # Invariant: whatever a far end makes of its own connection, nothing is raised, the events come in their order,
+    # memory is bounded, and another stream with the same key goes on.
+    link = VirtualLink(limits=UtpLimits(packet=300, receive_window=4000, send_buffer=5000), seed=11)
+    left, right = link.connect()
+    socket = link.left.socket
+    connection_id, ours, theirs, now = 7000, 0, 0, link.now
+    if dialled:
+        attacked = socket.connect(RIGHT_KEY, now)
+        syn = decode_packet(socket.packets_to_send(RIGHT_KEY, 1000, now)[0])
+        connection_id, theirs = syn.connection_id, syn.seq_nr + 1
+        answer = UtpPacket(ST_STATE, connection_id, 0, 0, 4000, ours, syn.seq_nr)
+        events = socket.receive_packet(RIGHT_KEY, encode_packet(answer), now)
+    else:
+        socket.receive_packet(
+            RIGHT_KEY, encode_packet(UtpPacket(ST_SYN, connection_id, 0, 0, 4000, ours - 1 & 0xFFFF, 0)), now
+        )
+        state = decode_packet(socket.packets_to_send(RIGHT_KEY, 1000, now)[0])
+        connection_id, theirs = connection_id + 1, state.seq_nr
+        hello = UtpPacket(ST_STATE, connection_id, 0, 0, 4000, ours, theirs - 1 & 0xFFFF)
+        events = socket.receive_packet(RIGHT_KEY, encode_packet(hello), now)
+        attacked = events[0].stream
+    held = 0
+    for step in steps:
+        if isinstance(step, tuple):
+            kind, seq_offset, ack_offset, wnd_size, chain, payload = step
+            packet = UtpPacket(
+                kind,
+                connection_id,
+                0,
+                0,
+                wnd_size,
+                ours + seq_offset & 0xFFFF,
+                theirs - 1 + ack_offset & 0xFFFF,
+                chain,
+                payload,
+            )
+            fresh = socket.receive_packet(RIGHT_KEY, encode_packet(packet), now)
+            for event in fresh:
+                if isinstance(event, StreamData):
+                    ours += 1
+                    held += len(event.data)
+            events += fresh
+        elif step == "write":
+            socket.write(attacked, bytes(min(700, socket.room(attacked))), now)
+        elif step == "close":
+            socket.close(attacked, now)
+        elif step == "give back":
+            socket.acknowledge_received_data(attacked, held, now)
+            held = 0
+        elif step == "wake":
+            socket.wake(RIGHT_KEY, now)
+        elif step == "wait":
+            now += 1.1
+            events += socket.handle_timer(now)
+        elif step == "abort":
+            socket.abort(attacked, now)
+        else:
+            for packet in socket.packets_to_send(RIGHT_KEY, 5000, now):
+                sent = decode_packet(packet)
+                if sent.type == ST_DATA and sent.payload:
+                    theirs = sent.seq_nr + 1
+        assert held <= 4000
+        [session] = socket.sessions()
+        assert 0 <= session.packets_in_flight <= session.window + 1 or session.window < 14
+    kinds = [type(event) for event in events if event.stream == attacked and not isinstance(event, StreamData)]
+    assert kinds.count(StreamEnded) + kinds.count(StreamConnected) + kinds.count(StreamAccepted) <= 2
+    assert not {StreamClosed, StreamLost} & set(kinds[:-1])
+    assert not [event for event in events if event.stream == left]
+    link.clock.advance(now - link.now)
+    socket.write(left, b"still here", link.now)
+    link.run(60.0)
+    assert link.right.received(right) == b"still here"

@@ -124,15 +124,12 @@ class UtpSocket:
         """Reset the stream; no event follows."""
         connection = self._find(stream)
         if connection is not None:
-            if connection.state is not State.SYN_SENT:
-                self._strays.add(connection.key, connection.reset_packet())
-            connection.end()
-            self._touch(connection, now)
+            self._abort(connection, now)
 
     def abort_all(self, now: float) -> None:
         """Reset every stream, so that the far ends notice at once. No events follow."""
-        for stream in list(self._streams):
-            self.abort(stream, now)
+        for connection in list(self._streams.values()):
+            self._abort(connection, now)
 
     def acknowledge_received_data(self, stream: int, length: int, now: float) -> None:
         """The owner is done with ``length`` bytes that `StreamData` brought; the window reopens by as much."""
@@ -271,11 +268,16 @@ class UtpSocket:
     # Inside
 
     def _find(self, stream: int) -> Connection | None:
-        """Return the stream's connection, or None if it has ended."""
-        connection = self._streams.get(stream)
-        if connection is None and not 0 < stream < self._next_stream:
+        """Return the stream's connection, or None if it has ended. Half-open ones are not yet the owner's."""
+        if not 0 < stream < self._next_stream or stream in self._half_open:
             raise LocalProtocolError(f"there never was a stream {stream}")
-        return connection
+        return self._streams.get(stream)
+
+    def _abort(self, connection: Connection, now: float) -> None:
+        if connection.state is not State.SYN_SENT:
+            self._strays.add(connection.key, connection.reset_packet())
+        connection.end()
+        self._touch(connection, now)
 
     def _connections_with(self, key: PublicKey) -> list[Connection]:
         remote = self._remotes.get(key)

@@ -341,6 +341,18 @@ def test_small_writes_of_one_turn_share_a_packet_with_long_ones() -> None:
     assert b"".join(packet.payload for packet in packets) == b"a" * 10 + b"b" * 9000 + b"c" * 5 + b"d" * 8138
 
 
+def test_a_half_open_connection_is_not_the_owners_yet_but_goes_with_all() -> None:
+    far = Far()
+    far.send(ST_SYN, 1, 0, connection_id=100)
+    far.pull()
+    with pytest.raises(LocalProtocolError):
+        far.socket.close(1, far.now)
+    far.socket.abort_all(far.now)
+    [reset] = far.pull()
+    assert (reset.type, reset.connection_id, reset.ack_nr) == (ST_RESET, 100, 1)
+    assert far.socket.connection_count == 0
+
+
 # Acknowledgements
 
 
