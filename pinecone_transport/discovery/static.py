@@ -6,7 +6,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Final, Generic, Protocol, TypeVar, final
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
@@ -120,14 +120,13 @@ class StaticPeer(Generic[_Link]):
         self._dialling = None
         self._link = link
         self._up_at = None
-        if self._state is _State.DIALLING:
-            self._set_state(_State.CONNECTED)
+        self._set_state(_State.CONNECTED)
         link.lost.addCallback(self._lost)
 
     def _dial_failed(self, reason: Failure) -> None:
         self._dialling = None
-        if self._state is _State.STOPPED and reason.check(CancelledError):
-            return
+        if self._state is _State.STOPPED:
+            return  # that is the cancelled dial
         self.failures += 1
         self._failed(self.address, reason)
         self._wait()

@@ -170,8 +170,6 @@ def _read_config(path: str | None) -> dict[str, Any]:
     try:
         with open(path, encoding="utf-8") as file:
             options = yaml.safe_load(file)
-    except OSError as error:
-        raise click.ClickException(f"{path} cannot be read: {error.strerror}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise click.ClickException(f"{path} is not YAML: {' '.join(str(error).split())}.") from error
     if options is None:

@@ -302,6 +302,8 @@ class Node(Service):
     def _hand_out(self, event: StackEvent | LinkDown, now: float) -> None:
         if isinstance(event, LinkUp):
             link = self._links.opened(event, now)
+            if link is None:
+                return  # up and down within one turn
             for peer in self._static_peers:
                 peer.handshake_completed(link)
             self._tell_observers(event)

@@ -1,6 +1,7 @@
 import json
 import socket
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,47 @@ class ControlSocketTests(SynchronousTestCase):
             self.control.start()
         assert "is not a socket" in raised.value.sentence
         assert Path(self.path).read_text() == "precious"
+
+    def _ask_one_that_answers(self, answer: bytes | None) -> object:
+        """Ask a socket that gives this answer, or hangs up."""
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(self.path)
+            server.listen()
+
+            def serve() -> None:
+                connection, _ = server.accept()
+                with connection:
+                    assert json.loads(connection.recv(LONGEST_REQUEST)) == {"command": "status"}
+                    if answer is not None:
+                        connection.sendall(answer)
+
+            thread = threading.Thread(target=serve)
+            thread.start()
+            try:
+                return ask(self.path, "status")
+            finally:
+                thread.join()
+                Path(self.path).unlink()
+
+    def test_an_answer_is_one_object(self) -> None:
+        assert self._ask_one_that_answers(b'{"key": "k"}\n') == {"key": "k"}
+
+    def test_an_answer_that_is_none_is_said(self) -> None:
+        answers = {
+            None: "gave no usable answer",
+            b"hello\n": "gave no usable answer",
+            b"[1]\n": "is not a node",
+            b'{"error": "It is tired."}\n': "It is tired.",
+        }
+        for answer, sentence in answers.items():
+            with pytest.raises(ControlError) as raised:
+                self._ask_one_that_answers(answer)
+            assert sentence in str(raised.value)
+
+    def test_a_path_that_no_socket_can_have_is_said(self) -> None:
+        for path in ("x" * 200, "/dev/null/s"):
+            with pytest.raises(ControlError):
+                ask(path, "status")
 
     def test_asking_where_nobody_listens_says_so(self) -> None:
         with pytest.raises(ControlError) as raised:

@@ -1,4 +1,5 @@
 import os
+import resource
 import stat
 from pathlib import Path
 
@@ -42,6 +43,17 @@ def test_nothing_is_ever_overwritten(tmp_path: Path, name: str) -> None:
         write_key_file(path, Identity(SEED))
     assert name != "file" or path.read_text() == "precious"
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_half_a_key_is_not_left_behind(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))  # as if the disk were full
+    try:
+        with pytest.raises(KeyFileError, match="cannot be written"):
+            write_key_file(tmp_path / "node.key", Identity(SEED))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not (tmp_path / "node.key").exists()
 
 
 def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:

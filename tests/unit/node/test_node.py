@@ -5,16 +5,20 @@ import json
 import random
 
 import pytest
+from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from pinecone_transport.errors import LocalProtocolError, StreamResetError, UnreachableError
 from pinecone_transport.identity import Identity
-from pinecone_transport.links import connect_nodes
+from pinecone_transport.links import StreamLink, connect_nodes
 from pinecone_transport.node import INode, LinkDown, Node, NodeConfig
 from pinecone_transport.router import RouteLearned, TreeChanged, WakeupReceived
 from pinecone_transport.stack import LinkUp
+from pinecone_transport.wire import PeerType, encode_handshake
 from tests.support.streams import StreamEnd, StreamEnds
 
 
@@ -107,6 +111,21 @@ class LinkTests(NodeTestCase):
             self.turns()
         assert a.status()["links"] == []
         assert "own key" in logged.output[0]
+
+    def test_a_link_that_is_up_and_down_at_once_is_not_told_of(self) -> None:
+        a = self.node(1)
+        seen: list[object] = []
+        a.subscribe(seen.append)
+        link = StreamLink(a, peer_type=PeerType.REMOTE, way="tcp", address="192.0.2.1:1", outbound=False)
+        link.makeConnection(StringTransport())
+        self.turns()
+        link.dataReceived(encode_handshake(Identity(b"p" * 32)))
+        link.connectionLost(Failure(ConnectionDone()))
+        link.dataReceived(b"late")
+        link.resumeProducing()
+        self.turns()
+        assert seen == []
+        assert a.status()["links"] == []
 
     def test_a_peer_that_falls_silent_is_dropped_within_the_protocols_time(self) -> None:
         a, b = self.node(1), self.node(2)
