@@ -10,9 +10,9 @@ from pinecone_transport.identity import Identity, PublicKey
 from pinecone_transport.peering.counts import FrameCounts
 from pinecone_transport.peering.events import HandshakeCompleted, LinkFailed, PeeringEvent
 from pinecone_transport.peering.queues import FairQueue, ProtocolQueue
+from pinecone_transport.peering.splitter import FrameSplitter
 from pinecone_transport.wire import (
     HANDSHAKE_LENGTH,
-    HEADER_LENGTH,
     KEEPALIVE,
     TRAFFIC,
     WAKEUP_BROADCAST,
@@ -22,7 +22,6 @@ from pinecone_transport.wire import (
     decode_handshake,
     encode_frame,
     encode_handshake,
-    frame_length,
 )
 
 HANDSHAKE_TIMEOUT: Final = 10.0  # §2, as the three that follow
@@ -70,12 +69,13 @@ class Peering:
         "_blocked_until",
         "_frames_in",
         "_frames_out",
-        "_handshake",
+        "_handshake_in",
+        "_handshake_out",
         "_keepalive_at",
         "_listening_until",
         "_overflowed_at",
-        "_partial",
         "_protocol",
+        "_splitter",
         "_too_long",
         "_traffic",
         "_unknown",
@@ -94,8 +94,9 @@ class Peering:
         self.established_at: float | None = None
         self.bytes_in = 0
         self.bytes_out = 0
-        self._handshake = encode_handshake(identity)
-        self._partial: Final = bytearray()  # of the handshake or of one frame, so below 65,535 bytes
+        self._handshake_in = b""  # as much as has come
+        self._handshake_out = encode_handshake(identity)  # until it is sent
+        self._splitter: Final = FrameSplitter()
         self._protocol: Final = ProtocolQueue()
         self._traffic: Final = FairQueue(peer_type)
         self._frames_in: Final = FrameCounts()
@@ -146,7 +147,8 @@ class Peering:
                 start = self._receive_handshake(data, now, events)
             else:
                 self._listening_until = now + SILENCE_TIMEOUT
-            self._receive_frames(data, start, events)
+            for frame in self._splitter.split(data, start):
+                self._receive_frame(frame, events)
         except RemoteProtocolError as error:
             events.append(self._fail(error))
         return events
@@ -203,7 +205,7 @@ class Peering:
         """Tell whether `data_to_send` would give anything: never while the link is blocked."""
         if self.state is PeeringState.FAILED or self._blocked_until != _NEVER:
             return False
-        return self._protocol.size > 0 or self._traffic.size > 0 or bool(self._handshake)
+        return self._protocol.size > 0 or self._traffic.size > 0 or bool(self._handshake_out)
 
     def data_to_send(self, limit: int, now: float) -> list[bytes]:
         """Take what is to be written now: our handshake or whole frames, until there are ``limit`` bytes or more.
@@ -214,10 +216,10 @@ class Peering:
             return []
         pieces: list[bytes] = []
         size = 0
-        if self._handshake:
-            pieces.append(self._handshake)
+        if self._handshake_out:
+            pieces.append(self._handshake_out)
             size = HANDSHAKE_LENGTH
-            self._handshake = b""
+            self._handshake_out = b""
         for queue in (self._protocol, self._traffic):
             while queue.size and (size < limit or not pieces):
                 frame = queue.pop()
@@ -261,17 +263,15 @@ class Peering:
             return LinkTimeoutError("the peer takes protocol frames too slowly", "§3")
         return None
 
-    # Bytes to frames.
+    # Inside.
 
     def _receive_handshake(self, data: bytes, now: float, events: list[PeeringEvent]) -> int:
         """Take what the handshake lacks; return the offset of what follows it in the data."""
-        partial = self._partial
-        missing = HANDSHAKE_LENGTH - len(partial)
-        partial += data[:missing]
-        if len(partial) < HANDSHAKE_LENGTH:
+        missing = HANDSHAKE_LENGTH - len(self._handshake_in)
+        self._handshake_in += data[:missing]
+        if len(self._handshake_in) < HANDSHAKE_LENGTH:
             return len(data)
-        key = decode_handshake(bytes(partial))
-        partial.clear()
+        key = decode_handshake(self._handshake_in)
         self.key = key
         self.established_at = now
         self._listening_until = now + SILENCE_TIMEOUT
@@ -279,39 +279,6 @@ class Peering:
         self.state = PeeringState.ESTABLISHED
         events.append(HandshakeCompleted(key))
         return missing
-
-    def _receive_frames(self, data: bytes, start: int, events: list[PeeringEvent]) -> None:
-        """Report the frames of ``data[start:]``, the first of which may have begun earlier; keep what is cut off."""
-        end = len(data)
-        partial = self._partial
-        if partial and self.state is PeeringState.ESTABLISHED:
-            start = self._complete_partial(data, start, events)
-        while (length := frame_length(data, start, end)) is not None and start + length <= end:
-            self._receive_frame(data[start : start + length], events)
-            start += length
-        if start < end:
-            partial += data[start:]
-
-    def _complete_partial(self, data: bytes, start: int, events: list[PeeringEvent]) -> int:
-        """Give the frame that began earlier what it lacks; return the offset of what follows it, or of the end.
-
-        Bytes are copied once into the partial frame, however many reads it takes.
-        """
-        partial = self._partial
-        if len(partial) < HEADER_LENGTH:
-            missing = HEADER_LENGTH - len(partial)
-            partial += data[start : start + missing]
-            start = min(start + missing, len(data))
-        length = frame_length(partial, 0, len(partial))
-        if length is None:
-            return start
-        missing = length - len(partial)
-        partial += data[start : start + missing]
-        if len(partial) == length:
-            frame = bytes(partial)
-            partial.clear()
-            self._receive_frame(frame, events)
-        return min(start + missing, len(data))
 
     def _receive_frame(self, data: bytes, events: list[PeeringEvent]) -> None:
         kind = data[_TYPE_AT]
@@ -325,5 +292,4 @@ class Peering:
 
     def _fail(self, error: RemoteProtocolError) -> LinkFailed:
         self.state = PeeringState.FAILED
-        self._partial.clear()
         return LinkFailed(error)
