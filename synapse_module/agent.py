@@ -26,6 +26,10 @@ Outcome = Callable[[str, bool], None]
 """Told of each request over the overlay: the server's name, and whether it answered."""
 
 
+def ignore_outcome(server_name: str, answered: bool) -> None:
+    """Take no notice."""
+
+
 @final
 @implementer(IAgent)
 class FederationAgent:
@@ -41,7 +45,7 @@ class FederationAgent:
         outcome: Hears how requests over the overlay went.
     """
 
-    def __init__(self, ordinary: IAgent, overlay: IAgent | str, outcome: Outcome = lambda name, answered: None) -> None:
+    def __init__(self, ordinary: IAgent, overlay: IAgent | str, outcome: Outcome = ignore_outcome) -> None:
         self._ordinary = ordinary
         self._overlay = overlay
         self._outcome = outcome

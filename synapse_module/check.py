@@ -8,7 +8,7 @@ import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Final, final
 
 import yaml
 
@@ -19,7 +19,15 @@ from synapse_module.config import check_name, parse_options
 from synapse_module.homeserver import MODULE
 from synapse_module.lock import lock_key_file
 from synapse_module.names import NameKind, kind_of_name
-from synapse_module.overlay_settings import KEYS_ONLY, RELAY_ONLY, Finding, Severity, check_overlay_settings
+from synapse_module.overlay_settings import KEYS_ONLY, RELAY_ONLY, Finding, Severity, at, check_overlay_settings
+
+# Where there is one of these, there are workers.
+_OF_WORKERS: Final = (
+    "instance_map",
+    "stream_writers",
+    "federation_sender_instances",
+    "outbound_federation_restricted_to",
+)
 
 
 def check_homeserver(files: Sequence[Path]) -> list[Finding]:
@@ -124,12 +132,15 @@ class _Check:
                 yield f"{path}.{index}.names", [names] if isinstance(names, str) else list(names)
 
     def _workers(self) -> Iterator[Finding]:
-        for setting in ("federation_sender_instances", "outbound_federation_restricted_to"):
-            if self._settings.get(setting):
+        settings = self._settings
+        if not any(settings.get(setting) for setting in _OF_WORKERS):
+            return
+        for path in ("instance_map.main", "worker_replication_secret"):
+            if at(settings, path) is None and (path != "worker_replication_secret" or not settings.get(f"{path}_path")):
                 yield Finding(
                     Severity.WARNING,
-                    setting,
-                    "has federation sent by workers; servers on the overlay are reached from the main process only.",
+                    path,
+                    "is not set: workers reach servers on the overlay through the main process, and cannot find it.",
                 )
 
     def _modules(self, name: str, key_named: bool) -> Iterator[Finding]:

@@ -18,7 +18,7 @@ from twisted.web.iweb import IAgent
 
 from pinecone_transport.node.config import ConfigurationError, NodeConfig
 from pinecone_transport.node.node import Node
-from synapse_module.agent import SCHEME, FederationAgent
+from synapse_module.agent import SCHEME, FederationAgent, Outcome, ignore_outcome
 from synapse_module.config import DNS_NAMED, NodeKey, node_key, parse_options
 from synapse_module.greeting import Greetings
 from synapse_module.keys import FencedKeyFetcher, NameKeyFetcher
@@ -30,8 +30,9 @@ from twisted_endpoints import PineconeAgent, PineconeServerEndpoint
 
 logger = logging.getLogger(__name__)
 
-OTHER_PROCESS: Final = (
-    "Servers on the Pinecone overlay are reached from Synapse's main process only, and this request was made in another"
+NO_WAY_TO_MAIN: Final = (
+    "Servers on the Pinecone overlay are reached from Synapse's main process only, and this worker has no way to it: "
+    "that takes worker_replication_secret, and instance_map with main"
 )
 
 
@@ -40,7 +41,7 @@ class PineconeModule:
     """Runs a node of the overlay inside Synapse, and federation over it if the homeserver is named by its key.
 
     Synapse makes one in each of its processes, with the reactor running and nothing listening yet. The node runs in
-    the main process; the others know that keys are names, and ask nobody else.
+    the main process; the others know that keys are names, and hand requests for them to the main process.
     """
 
     def __init__(self, config: NodeConfig, api: ModuleApi) -> None:
@@ -50,8 +51,7 @@ class PineconeModule:
             lambda fetchers: [NameKeyFetcher(), *(FencedKeyFetcher(fetcher) for fetcher in fetchers)]
         )
         if api.worker_name is not None:
-            self._refuse(OTHER_PROCESS)
-            logger.info("The Pinecone node runs in Synapse's main process, not in worker %s", api.worker_name)
+            self._federate_through_main(api.worker_name)
             return
         try:
             key = node_key(
@@ -80,8 +80,17 @@ class PineconeModule:
             logger.error("PineconeModule: %s", error)
             raise ConfigError(error.sentence, error.path.split(".")) from None
 
-    def _refuse(self, reason: str) -> None:
-        self._internals.federation_agent = FederationAgent(self._internals.federation_agent, reason)
+    def _send_over(self, overlay: IAgent | str, outcome: Outcome = ignore_outcome) -> None:
+        self._internals.federation_agent = FederationAgent(self._internals.federation_agent, overlay, outcome)
+
+    def _federate_through_main(self, worker: str) -> None:
+        through_main = self._internals.agent_through_main()
+        self._send_over(through_main or NO_WAY_TO_MAIN)
+        logger.info(
+            "The Pinecone node runs in Synapse's main process; worker %s %s",
+            worker,
+            "reaches it through that" if through_main else f"does not reach it. {NO_WAY_TO_MAIN}",
+        )
 
     def _start(self, config: NodeConfig, key: NodeKey) -> None:
         self._node = Node(key.identity, config, self._internals.reactor)
@@ -95,7 +104,7 @@ class PineconeModule:
         if key.is_homeserver:
             self._federate()
         else:
-            self._refuse(DNS_NAMED)
+            self._send_over(DNS_NAMED)
             logger.info("%s. Servers named by their keys are refused", DNS_NAMED)
 
     def _federate(self) -> None:
@@ -105,9 +114,7 @@ class PineconeModule:
         greetings = Greetings(homeserver, wakeups.server_may_be_up)
         self._node.subscribe(wakeups.overlay_event)
         self._node.subscribe(greetings.overlay_event)
-        self._internals.federation_agent = FederationAgent(
-            self._internals.federation_agent, overlay, wakeups.request_ended
-        )
+        self._send_over(overlay, wakeups.request_ended)
         site = OverlaySite(self._internals, wakeups.server_may_be_up)
         with PreserveLoggingContext():
             PineconeServerEndpoint(self._node).listen(site).addCallback(self._listening)

@@ -69,7 +69,7 @@ _WANTED: Final = (
 def check_overlay_settings(settings: Mapping[str, Any]) -> Iterator[Finding]:
     """Yield what is to be said about settings that have no wrong values, but unsuitable ones."""
     for path, sentence in _WANTED:
-        if _at(settings, path) is None:
+        if at(settings, path) is None:
             yield Finding(Severity.WARNING, path, sentence)
     if settings.get("trusted_key_servers"):
         yield Finding(
@@ -85,7 +85,7 @@ def check_overlay_settings(settings: Mapping[str, Any]) -> Iterator[Finding]:
             "allow_public_rooms_over_federation",
             "should be true, or other servers do not see this one's public rooms.",
         )
-    if _at(settings, "presence.enabled") is not False:
+    if at(settings, "presence.enabled") is not False:
         yield Finding(Severity.WARNING, "presence.enabled", "should be false: presence alone can fill a slow link.")
     whitelist = settings.get("federation_domain_whitelist")
     if isinstance(whitelist, list):
@@ -102,7 +102,8 @@ def check_overlay_settings(settings: Mapping[str, Any]) -> Iterator[Finding]:
             )
 
 
-def _at(settings: Mapping[str, Any], path: str) -> Any:
+def at(settings: Mapping[str, Any], path: str) -> Any:
+    """Return the setting at a path such as ``federation.client_timeout``; None if it is not set."""
     found: Any = settings
     for name in path.split("."):
         found = found.get(name) if isinstance(found, dict) else None

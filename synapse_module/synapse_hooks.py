@@ -37,6 +37,11 @@ HOOKS: Final = (
     # The agent that every call of another homeserver goes through.
     Hook("synapse.server:HomeServer.get_federation_http_client", ("self",)),
     Hook("synapse.http.matrixfederationclient:MatrixFederationHttpClient", ("hs",)),
+    # The way from a worker to the main process.
+    Hook(
+        "synapse.http.proxyagent:ProxyAgent", ("reactor", "federation_proxy_locations", "federation_proxy_credentials")
+    ),
+    Hook("synapse.http.connectproxyclient:BearerProxyCredentials", ("access_token",)),
     # The list of key fetchers, tried in order.
     Hook("synapse.server:HomeServer.get_keyring", ("self",)),
     Hook("synapse.crypto.keyring:KeyFetcher.get_keys", ("self", "server_name", "key_ids", "minimum_valid_until_ts")),

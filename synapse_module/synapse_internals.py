@@ -18,6 +18,8 @@ from synapse.config.server import HttpListenerConfig, TCPListenerConfig
 from synapse.crypto.keyring import KeyFetcher
 from synapse.federation.transport.server import TransportLayerServer
 from synapse.federation.transport.server._base import AuthenticationError, Authenticator, _parse_auth_header
+from synapse.http.connectproxyclient import BearerProxyCredentials
+from synapse.http.proxyagent import ProxyAgent
 from synapse.http.server import OptionsResource
 from synapse.http.site import SynapseProtocol, SynapseRequest, SynapseSite
 from synapse.logging.context import PreserveLoggingContext
@@ -100,6 +102,20 @@ class SynapseInternals:
     @federation_agent.setter
     def federation_agent(self, agent: IAgent) -> None:
         self._federation_client.agent = agent
+
+    def agent_through_main(self) -> IAgent | None:
+        """Return an agent that hands requests to the main process; None where the configuration gives no way to it."""
+        worker = self.hs.config.worker
+        # "main" in homeserver.yaml; Synapse renames it.
+        location = worker.instance_map.get("master")
+        if location is None or worker.worker_replication_secret is None:
+            return None
+        agent: IAgent = ProxyAgent(
+            reactor=self.reactor,
+            federation_proxy_locations=[location],
+            federation_proxy_credentials=BearerProxyCredentials(worker.worker_replication_secret.encode("ascii")),
+        )
+        return agent
 
     def replace_key_fetchers(self, replace: Callable[[list[KeyFetcher]], list[Any]]) -> None:
         """Have others asked for verify keys than those that Synapse asks; the first that knows a key wins."""

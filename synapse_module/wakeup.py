@@ -105,13 +105,16 @@ class Wakeups:
             del self._waking[server_name]
 
     async def _wake_once(self, server_name: str) -> None:
-        if server_name in self._failing or await self._homeserver.is_backed_off(server_name):
+        was_waited_for = await self._is_waited_for(server_name)
+        if was_waited_for:
             self.counters["servers_woken"] += 1
             await self._try_now(server_name)
         await self._homeserver.sleep(AGAIN_AFTER)
-        # Whatever has failed in the meantime is tried once more as well.
-        if server_name in self._failing or await self._homeserver.is_backed_off(server_name):
+        if was_waited_for or await self._is_waited_for(server_name):
             await self._try_now(server_name)
+
+    async def _is_waited_for(self, server_name: str) -> bool:
+        return server_name in self._failing or await self._homeserver.is_backed_off(server_name)
 
     async def _try_now(self, server_name: str) -> None:
         logger.info("%s may be back: trying it now", server_name)

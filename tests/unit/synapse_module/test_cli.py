@@ -166,7 +166,11 @@ WARNINGS: dict[str, tuple[Callable[[Settings], object], str]] = {
     "empty whitelist": (lambda s: s.update(federation_domain_whitelist=[]), "federation_domain_whitelist: is empty"),
     "senders": (
         lambda s: s.update(federation_sender_instances=["sender1"]),
-        "federation_sender_instances: has federation sent by workers",
+        "instance_map.main: is not set: workers reach servers on the overlay through the main process",
+    ),
+    "secret": (
+        lambda s: s.update(instance_map={"main": {"host": "localhost", "port": 9093}}),
+        "worker_replication_secret: is not set",
     ),
     "alone": (lambda s: options(s).update(peers=[]), "modules.0.config: has neither peers nor anything to listen on"),
 }
@@ -188,6 +192,11 @@ def test_what_is_merely_unwise_is_a_warning(made: Path, mistake: str) -> None:
     assert result.exit_code == 0
     assert [line for line in result.output.splitlines() if line.startswith(f"warning: {sentence}")], result.output
     assert "0 errors" in result.output
+
+
+def test_workers_that_find_the_main_process_are_fine(made: Path) -> None:
+    workers = {"instance_map": {"main": {"host": "localhost", "port": 9093}}, "worker_replication_secret": "secret"}
+    assert "0 warnings" in changed(made, lambda s: s.update(workers)).output
 
 
 def rewrite_key(made: Path, change: Callable[[str], str]) -> None:

@@ -73,7 +73,16 @@ def test_a_server_that_only_the_database_knows_as_failing_is_tried(homeserver: H
     homeserver.backed_off[NAME] = None
     wakeups.server_may_be_up(NAME)
     homeserver.clock.advance(AGAIN_AFTER)
-    assert homeserver.up == [(NAME, 0.0)]
+    assert homeserver.up == [(NAME, 0.0), (NAME, AGAIN_AFTER)]
+
+
+def test_a_server_whose_call_under_way_fails_within_the_second_is_tried(
+    homeserver: Homeserver, wakeups: Wakeups
+) -> None:
+    wakeups.server_may_be_up(NAME)
+    wakeups.request_ended(NAME, answered=False)
+    homeserver.clock.advance(AGAIN_AFTER)
+    assert homeserver.up == [(NAME, AGAIN_AFTER)]
 
 
 def test_a_server_that_fails_again_within_the_second_is_tried_again(homeserver: Homeserver, wakeups: Wakeups) -> None:
