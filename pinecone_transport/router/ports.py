@@ -40,7 +40,7 @@ def lowest_free_port(taken: Container[int]) -> int:
     Raises:
         LocalProtocolError: All 253 are taken.
 
-    Source: §2, last paragraph.
+    Source: §2, "Ports".
     """
     for port in range(FIRST_PORT, LAST_PORT + 1):
         if port not in taken:

@@ -153,7 +153,7 @@ class Router:
         Raises:
             LocalProtocolError: There are 253 links.
 
-        Source: §2, last paragraph; §4, first.
+        Source: §2, "Ports"; §4, "Announcements".
         """
         state = self.state
         port = lowest_free_port(state.peers)

@@ -32,7 +32,7 @@ def becomes_descending(key: PublicKey, present: SnakeEntry | None, candidate: Pu
         candidate: The key of the node that bootstraps, 32 bytes.
         now: Seconds, against which the present one is too old.
 
-    Source: §5, second paragraph.
+    Source: §5, "Bootstraps".
     """
     if candidate >= key:
         return False
@@ -94,14 +94,14 @@ class Snake:
             state.bootstrap_soon(now)
 
     def drop_port(self, port: int, now: float) -> None:
-        """A link is gone, and what it led to with it. Source: §5, third paragraph."""
+        """A link is gone, and what it led to with it. Source: §5, "Bootstraps"."""
         state = self._state
         state.table.drop_port(port)
         if state.descending is not None and state.descending.source == port:
             self.set_descending(None, now)
 
     def maintain(self, now: float) -> None:
-        """Do the work of a tick. Source: §5, first paragraph."""
+        """Do the work of a tick. Source: §5, "Every second"."""
         state = self._state
         descending = state.descending
         if descending is not None:

@@ -100,7 +100,7 @@ class RouterState:
             self.coordinates_cache.clear()
 
     def reset(self, now: float) -> None:
-        """Forget what peers have told us: the last one is gone. We announce ourselves anew at once. Source: §4, end."""
+        """Forget what peers told us: the last one is gone. We announce ourselves anew. Source: §4, "Without peers"."""
         self.set_parent(None)
         for peer in self.peers.values():
             peer.announcement = None
@@ -116,5 +116,5 @@ class RouterState:
         self.wakeup_at = math.inf
 
     def bootstrap_soon(self, now: float) -> None:
-        """Let our next bootstrap leave at the next tick. Source: §5, first paragraph."""
+        """Let our next bootstrap leave at the next tick. Source: §5, "Every second"."""
         self.bootstrap_at = min(self.bootstrap_at, now)

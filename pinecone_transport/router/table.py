@@ -103,7 +103,7 @@ class SnakeTable:
         return None
 
     def drop_expired(self, now: float) -> None:
-        """Forget every route that is too old. Source: §5, first paragraph."""
+        """Forget every route that is too old. Source: §5, "Every second"."""
         expired = []
         for entry in self._entries.values():
             if not entry.expired(now):
@@ -112,7 +112,7 @@ class SnakeTable:
         self._drop(expired)
 
     def drop_port(self, port: int) -> None:
-        """Forget every route that came from or went to the port. Source: §5, third paragraph."""
+        """Forget every route that came from or went to the port. Source: §5, "Bootstraps"."""
         self._drop([entry.key for entry in self._entries.values() if port in (entry.source, entry.destination)])
 
     def clear(self) -> None:

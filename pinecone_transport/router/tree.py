@@ -27,7 +27,7 @@ from pinecone_transport.wire import TREE_ANNOUNCEMENT, Announcement, Frame, deco
 
 
 class AnnouncementAction(Enum):
-    """What an announcement makes us do, besides storing it. Source: §4, the table."""
+    """What an announcement makes us do, besides storing it. Source: §4, "On receipt"."""
 
     NOTHING = auto()
     BECOME_ROOT = auto()
@@ -53,7 +53,7 @@ def decide_announcement(
         from_parent: Whether it came by the parent's link.
         first: Whether it is the first one of its link.
 
-    Source: §4, the table.
+    Source: §4, "On receipt".
     """
     contains_us = key in announcement.signers
     new = Root(announcement.root_key, announcement.root_sequence)
@@ -151,7 +151,7 @@ class Tree:
                 self.announce_to(peer)
 
     def renew(self, now: float) -> None:
-        """Announce ourselves once more, if we are root. Source: §4, first paragraph."""
+        """Announce ourselves once more, if we are root. Source: §4, "Announcements"."""
         state = self._state
         state.announce_at = now + ANNOUNCEMENT_INTERVAL
         if state.parent is None:
@@ -160,7 +160,7 @@ class Tree:
             self.announce()
 
     def become_root(self, now: float) -> None:
-        """Be our own root; whoever is already does nothing. Source: §4, below the table."""
+        """Be our own root; whoever is already does nothing. Source: §4, "On receipt"."""
         if self._state.parent is not None:
             self._state.set_parent(None)
             self.renew(now)

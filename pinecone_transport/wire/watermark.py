@@ -17,7 +17,7 @@ class Watermark(NamedTuple):
     sequence: int
 
     def is_worse_than(self, other: Watermark) -> bool:
-        """Tell whether a frame that carries ``other`` may not go on with this one. Source: §5, below the steps."""
+        """Tell whether a frame that carries ``other`` may not go on with this one. Source: §5, "Watermarks"."""
         if self.key != other.key:
             return self.key > other.key
         return self.sequence != 0 and self.sequence < other.sequence
