@@ -163,7 +163,7 @@ TestConversations = Conversations.TestCase
 TestConversations.settings = settings(max_examples=200, stateful_step_count=50)
 
 
-@settings(max_examples=60)
+@settings(max_examples=150)
 @given(
     seed=st.integers(0, 1 << 16),
     faults=st.builds(

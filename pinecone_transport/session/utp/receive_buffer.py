@@ -16,7 +16,8 @@ class ReceiveBuffer:
     """Bytes that came, until they are in order and their owner is done with them.
 
     Args:
-        capacity: Bytes that may lie here or with the owner. Nothing beyond it is kept.
+        capacity: Bytes that may lie here or with the owner. At most twice as many are kept, and only if the far end
+            sent more than it was told to.
         counters: Where what is dropped is counted.
 
     Attributes:
@@ -50,7 +51,10 @@ class ReceiveBuffer:
         if offset >= 0x8000 or self.ended or seq_nr in self._ahead:
             self._counters["duplicate packets"] += 1
             return None
-        if offset > MAX_AHEAD or len(payload) > self.window() or self._beyond_end(offset):
+        # What is missing may come even if all the room is taken by what comes after it: a sender that heard of windows
+        # in the wrong order has sent too much, and nothing else would ever make room again.
+        room = self.window() if offset else self._capacity - self.unacknowledged
+        if offset > MAX_AHEAD or len(payload) > room or self._beyond_end(offset):
             self._counters["packets outside the window"] += 1
             return None
         if fin and self._fin_seq is None:

@@ -655,6 +655,17 @@ def test_bytes_beyond_the_window_are_dropped() -> None:
     assert far.socket.counters["packets outside the window"] == 2
 
 
+def test_the_missing_packet_is_taken_although_those_after_it_have_filled_the_window() -> None:
+    far = Far(UtpLimits(receive_window=1000))
+    far.dial()
+    far.send(ST_DATA, far.next_seq + 1, far.theirs - 1, b"b" * 990)
+    [event] = far.send(ST_DATA, far.next_seq, far.theirs - 1, b"a" * 500)
+    assert event == StreamData(far.stream, b"a" * 500 + b"b" * 990)
+    assert far.send(ST_DATA, far.next_seq + 2, far.theirs - 1, b"c") == []
+    [state] = far.pull()
+    assert (state.ack_nr, state.wnd_size) == (far.next_seq + 1, 0)
+
+
 def test_no_more_than_255_packets_are_out() -> None:
     far = Far(UtpLimits(packet=60))
     far.answer()
