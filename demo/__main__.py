@@ -16,7 +16,7 @@ from rich.table import Table
 
 from demo.client_api import ClientApi
 from demo.errors import DemoError
-from demo.overlay import start_programs
+from demo.overlay import PROGRAMS, control_socket, start_programs
 from demo.processes import Programs
 from demo.state import DEFAULT_BASE_PORT, State, relay_port, remove
 from demo.steps import STEPS, Scene
@@ -107,10 +107,14 @@ def say_what_next(console: Console, state: State) -> None:
         table.add_row(side.client_url, side.user, side.password)
     console.print("", table)
     console.print(f"Alice is {state.a.user_id}\nBob is {state.b.user_id}", highlight=False)
-    pinecone = Path(sys.executable).with_name("pinecone")
+    pinecone = PROGRAMS / "pinecone"
     console.print(
         f"\nA homeserver of your own in this network, while the demo runs:\n"
-        f"  {pinecone} new-homeserver my-homeserver --peer 127.0.0.1:{relay_port(state.base_port)}",
+        f"  {pinecone} new-homeserver my-homeserver --peer 127.0.0.1:{relay_port(state.base_port)}\n"
+        f"What the relay sees:\n"
+        f"  {pinecone} status --control-socket {control_socket(state.relay_folder)}\n"
+        f"Homeservers, rooms and logs are in {state.folder}, and there again at the next start; "
+        f"make demo ARGS=--fresh begins anew.",
         highlight=False,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -13,12 +14,20 @@ from demo.processes import Programs, require_free_ports
 from demo.state import Side, State, relay_port
 from pinecone_transport.node.control import ControlError, ask
 
+LONGEST_SOCKET: Final = 103
+"""Bytes of a unix socket's path: the systems' limits are 103 and 107."""
+
 PROGRAMS: Final = Path(sys.executable).parent
 """Where `pinecone` is: beside the Python that runs this."""
 
 
 def start_programs(state: State, programs: Programs) -> None:
     """Start the relay and both homeservers."""
+    if len(os.fsencode(control_socket(state.relay_folder))) > LONGEST_SOCKET:
+        raise DemoError(
+            f"The path {state.folder} is too long for the sockets in it: "
+            "name a shorter one with ARGS='--state-dir /tmp/demo'."
+        )
     relay = relay_port(state.base_port)
     require_free_ports({"homeserver A": state.a.port, "homeserver B": state.b.port, "the relay": relay})
     key_file, listen = str(state.relay_folder / "relay.key"), f"127.0.0.1:{relay}"
