@@ -1,0 +1,21 @@
+"""What the documentation shows and names is what there is."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_readme_shows_the_example_that_is_run() -> None:
+    (shown,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+
+    assert shown in (ROOT / "docs" / "examples" / "treq_two_nodes.py").read_text(encoding="utf-8")
+
+
+def test_the_conformance_table_names_modules_tests_and_vectors_that_exist() -> None:
+    table = (ROOT / "docs" / "conformance.md").read_text(encoding="utf-8").split("## Deviations")[0]
+    named = re.findall(r"`([a-z_]+/[^`]+)`", table)
+    vectors = re.findall(r"`([a-z_0-9]+\.json)`", table)
+
+    assert [path for path in named if not (ROOT / path).exists()] == []
+    assert {path.name for path in (ROOT / "tests" / "vectors").glob("*.json")} == set(vectors)
