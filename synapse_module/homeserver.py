@@ -17,6 +17,9 @@ from pinecone_transport.errors import PineconeError
 from pinecone_transport.identity import Identity
 from pinecone_transport.node.keyfile import KEY_VERSION, write_key_file
 
+MAX_SOCKET_PATH: Final = 103
+"""Bytes; the shortest limit among the systems that there are, less the zero at the end."""
+
 CONFIG_FILE: Final = "homeserver.yaml"
 MODULE: Final = "synapse_module.PineconeModule"
 
@@ -78,6 +81,7 @@ def write_homeserver(
         registration_shared_secret=secrets.token_urlsafe(32),
     )
     log_config = directory / "log.config.yaml"
+    control_socket = directory / "pinecone.sock"
     write_key_file(homeserver.signing_key, identity)
     _write_private(log_config, _LOG_CONFIG.substitute(log=_quoted(homeserver.log)))
     _write_private(
@@ -99,7 +103,7 @@ def write_homeserver(
             module=MODULE,
             listen=_list(listen),
             peers=_list(peers),
-            control_socket=_quoted(directory / "pinecone.sock"),
+            control_socket=_quoted(control_socket if len(os.fsencode(control_socket)) <= MAX_SOCKET_PATH else None),
             settings=_further(settings),
         ),
     )
@@ -218,7 +222,7 @@ modules:
       listen:$listen
       # Nodes to dial, such as "192.0.2.1:65432", and to dial again whenever the link to them is lost.
       peers:$peers
-      # A socket for `pinecone status`, which shows links, sessions and counters.
+      # A socket for `pinecone status`, which shows links, sessions and counters. Its path has to be a short one.
       control_socket: $control_socket
 $settings""")
 

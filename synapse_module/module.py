@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 NO_WAY_TO_MAIN: Final = (
     "Servers on the Pinecone overlay are reached from Synapse's main process only, and this worker has no way to it: "
-    "that takes worker_replication_secret, and instance_map with main"
+    "worker_replication_secret is not set"
 )
 
 

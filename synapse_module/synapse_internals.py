@@ -104,15 +104,14 @@ class SynapseInternals:
         self._federation_client.agent = agent
 
     def agent_through_main(self) -> IAgent | None:
-        """Return an agent that hands requests to the main process; None where the configuration gives no way to it."""
+        """Return a worker's agent that hands requests to the main process; None without a secret between the two."""
         worker = self.hs.config.worker
-        # "main" in homeserver.yaml; Synapse renames it.
-        location = worker.instance_map.get("master")
-        if location is None or worker.worker_replication_secret is None:
+        if worker.worker_replication_secret is None:
             return None
         agent: IAgent = ProxyAgent(
             reactor=self.reactor,
-            federation_proxy_locations=[location],
+            # "main" in homeserver.yaml, where Synapse insists on it; it is renamed when read.
+            federation_proxy_locations=[worker.instance_map["master"]],
             federation_proxy_credentials=BearerProxyCredentials(worker.worker_replication_secret.encode("ascii")),
         )
         return agent

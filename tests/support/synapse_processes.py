@@ -75,8 +75,11 @@ class Process:
                 status = self._process.wait(0.05)
             except subprocess.TimeoutExpired:
                 status = None
-            assert status is None, f"{self.name} ended with status {status} before {what}: see {self.log}"
-            assert time.monotonic() < give_up_at, f"{self.name}: no {what} within {timeout} s: see {self.log}"
+            assert status is None, f"{self.name} ended with status {status} before {what}: {self._last_words()}"
+            assert time.monotonic() < give_up_at, f"{self.name}: no {what} within {timeout} s: {self._last_words()}"
+
+    def _last_words(self) -> str:
+        return f"see {self.log}\n" + "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])
 
     def wait(self, timeout: float = 30.0) -> int:
         """Return the exit status when the program has ended by itself."""

@@ -78,3 +78,8 @@ def test_two_homeservers_get_two_keys_and_two_secrets(tmp_path: Path) -> None:
     one, two = (write_homeserver(tmp_path / name, client_port=8008) for name in "ab")
     assert one.server_name != two.server_name
     assert one.registration_shared_secret != two.registration_shared_secret
+
+
+def test_a_path_that_is_too_long_for_a_socket_does_without(tmp_path: Path) -> None:
+    homeserver = write_homeserver(tmp_path / ("a" * 100), client_port=8008)
+    assert yaml.safe_load(homeserver.config.read_text())["modules"][0]["config"]["control_socket"] is None
