@@ -41,6 +41,8 @@ PROBE_DUE: Final = 4
 
 WAKE_INTERVAL: Final = 0.1
 """Seconds between two times that a connection sends again because its path may be back."""
+INTRODUCTIONS: Final = 3
+"""How often a dialler that has nothing to say repeats the packet that shows the acceptor that it is there."""
 
 _OLD: Final = 4 * MAX_AHEAD
 """How far behind the newest a number may be: as old as a packet can be that others have overtaken on the way."""
@@ -66,13 +68,13 @@ class Connection:
         "_advertised",
         "_counters",
         "_heard_at",
+        "_introductions",
         "_limits",
         "_opened_at",
         "_probed_at",
         "_receive_buffer",
         "_reply_micro",
         "_rtt",
-        "_shown",
         "_syns",
         "_woken_at",
         "due",
@@ -110,7 +112,7 @@ class Connection:
         self._advertised = limits.receive_window
         self._heard_at = self._probed_at = now
         self._reply_micro = 0
-        self._shown = True
+        self._introductions = 0
         self._syns = 0
         self._woken_at = now - WAKE_INTERVAL
         if syn is None:
@@ -197,7 +199,6 @@ class Connection:
                 self.due |= ACK_DUE
             return
         self._heard_at = now
-        self._shown = True
         self._reply_micro = _micro(now, packet.timestamp)
         if self.state is State.SYN_RECEIVED:
             self._set_state(Input.OPENED)
@@ -231,7 +232,7 @@ class Connection:
             self.sender.open(packet.wnd_size, now)
             # Unless data goes out at once, this shows the far end that its ST_STATE has come.
             self.due = PROBE_DUE
-            self._shown = False
+            self._introductions = INTRODUCTIONS
             events.append(StreamConnected(self.stream))
             if self.sender.buffer.finished:
                 self._set_state(Input.CLOSE)
@@ -247,10 +248,12 @@ class Connection:
     def _receive_ack(self, packet: UtpPacket, advance: int, now: float, events: list[SessionEvent]) -> None:
         if self.sender.receive_ack(packet, advance, now):
             events.append(StreamWritable(self.stream))
-        if advance and self.sender.fin_acknowledged():
-            self._set_state(Input.FIN_ACKNOWLEDGED)
-            if self.state is State.CLOSED:
-                events.append(StreamClosed(self.stream))
+        if advance:
+            self._introductions = 0
+            if self.sender.fin_acknowledged():
+                self._set_state(Input.FIN_ACKNOWLEDGED)
+                if self.state is State.CLOSED:
+                    events.append(StreamClosed(self.stream))
 
     def _receive_data(self, packet: UtpPacket, events: list[SessionEvent]) -> None:
         self.due |= ACK_DUE
@@ -347,14 +350,16 @@ class Connection:
             self._give_up(events)
         elif now >= self._probe_at():
             self._probed_at = now
+            self._introductions = max(0, self._introductions - 1)
             self.due |= PROBE_DUE
 
     def _probe_at(self) -> float:
         """Return when the far end, with which we have nothing to do, is to be asked whether it is there.
 
-        An acceptor that had nothing but our SYN does not yet know of the stream, so that is repeated soon.
+        An acceptor that had nothing but our SYN does not yet know of the stream, and what it answers to a question does
+        not differ from what it answers to a SYN, so it is asked a few times soon.
         """
-        interval = self._limits.keepalive_after if self._shown else self.sender.timer.timeout()
+        interval = self.sender.timer.timeout() if self._introductions else self._limits.keepalive_after
         return max(self._heard_at, self._probed_at) + interval
 
     def _give_up(self, events: list[SessionEvent]) -> None:

@@ -7,6 +7,8 @@ from typing import Final, final
 NEVER: Final = float("inf")
 
 _INITIAL_RTO: Final = 1.0
+_LONGEST_RTO: Final = 6.0
+"""Seconds. Lost acknowledgements look like a long way; a few of them must not use up the patience of a stream."""
 _MAX_BACKOFF: Final = 8
 
 
@@ -38,7 +40,7 @@ class RttEstimator:
         else:
             self._variation = seconds / 2
             self.smoothed = self.minimum = seconds
-        self.timeout = max(self._floor, self.smoothed + 4 * self._variation)
+        self.timeout = max(self._floor, min(self.smoothed + 4 * self._variation, _LONGEST_RTO))
 
 
 @final

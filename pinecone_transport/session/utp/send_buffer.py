@@ -170,14 +170,14 @@ class SendBuffer:
         self.held -= length
         if packet.status == _IN_FLIGHT:
             self._budget.release(length)
+            if packet.sends == 1:
+                # What was taken for lost says how long we waited, not how long the way is.
+                self.sampled_at = max(self.sampled_at, packet.sent_at)
         packet.status = _ARRIVED
         packet.payload = b""
-        if packet.sends == 1:
-            self.sampled_at = max(self.sampled_at, packet.sent_at)
-        elif now - packet.sent_at < self._budget.rtt.minimum:
-            # It was the first sending that arrived: the repeat cannot have been answered yet.
-            return
-        self._arrived_order = max(self._arrived_order, packet.order)
+        # Of a repeat that cannot have been answered yet it was the first sending that arrived.
+        if packet.sends == 1 or now - packet.sent_at >= self._budget.rtt.minimum:
+            self._arrived_order = max(self._arrived_order, packet.order)
 
     def detect_lost(self) -> float | None:
         """Mark what must be lost, since later packets have arrived; return when the youngest was sent, or None."""

@@ -147,3 +147,6 @@ def test_the_timeout_follows_the_round_trip_time_and_never_falls_below_its_floor
     assert 0.9 < rtt.timeout < 2.0
     assert 0.8 < rtt.smoothed < 1.0
     assert rtt.minimum == 0.01
+    for _ in range(50):
+        rtt.add_sample(20.0)
+    assert rtt.timeout == 6.0
