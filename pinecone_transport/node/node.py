@@ -43,6 +43,9 @@ logger = logging.getLogger("pinecone_transport.node")
 CLOSE_TIMEOUT: Final = 2.0
 """Seconds that a link has to write what is queued when the node stops."""
 
+ALL_IPV4: Final = "0.0.0.0"  # compared with, not listened on
+ALL_IPV6: Final = "::"
+
 _ROUNDS: Final = 16
 
 
@@ -108,7 +111,8 @@ class Node(Service):
             ConfigurationError: An address to listen on, or the control socket, cannot be had.
         """
         try:
-            for index, address in enumerate(self.config.listen):
+            # The socket of [::] may take the port on IPv4 with it, so it comes first: see _listen.
+            for index, address in sorted(enumerate(self.config.listen), key=lambda item: item[1].host != ALL_IPV6):
                 self._listen(index, address)
             if self._control is not None:
                 self._control.start()
@@ -327,6 +331,8 @@ class Node(Service):
         try:
             port = listen_tcp(IReactorTCP(self.reactor), address, self)
         except CannotListenError as error:
+            if address.host == ALL_IPV4 and HostPort(ALL_IPV6, address.port) in self.config.listen:
+                return  # by that socket we listen there already
             reason = getattr(error.socketError, "strerror", None) or error.socketError
             raise ConfigurationError(
                 f"listen.{index}", f"cannot listen on {address}: {reason}; choose another port or address."

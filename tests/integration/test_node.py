@@ -222,6 +222,36 @@ async def test_a_port_that_is_taken_is_one_sentence_and_nothing_stays_open(nodes
     )
 
 
+@pytest.mark.parametrize("listen", [["0.0.0.0", "[::]"], ["[::]", "0.0.0.0"]])
+@pytest_twisted.ensureDeferred
+async def test_one_may_list_all_addresses_of_both_kinds(nodes: Nodes, listen: list[str]) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    relay = nodes.start(listen=[f"{host}:{port}" for host in listen])
+    assert f"[::]:{port}" in relay.listening_addresses()
+    for address in (f"127.0.0.1:{port}", f"[::1]:{port}"):
+        event = await link_up(nodes.start(peers=[address]))
+        assert event.key == relay.identity.key
+
+
+@pytest_twisted.ensureDeferred
+async def test_many_streams_at_once_do_not_disturb_one_another(nodes: Nodes) -> None:
+    a, _, b = await relayed(nodes, 4)
+    b.set_acceptor(StreamEnds(b, echo=True))
+    await reachable(a, b)
+    clients = [StreamEnd(a, os.urandom(50_000 + number)) for number in range(30)]
+    sent = [bytes(client.to_send) for client in clients]
+    for client in clients:
+        a.open_stream(b.identity.key, client)
+    await eventually(lambda: all(len(client.received) == len(data) for client, data in zip(clients, sent, strict=True)))
+    assert [bytes(client.received) for client in clients] == sent
+    for client in clients:
+        a.close_stream(client.stream)
+    await eventually(lambda: not a.status()["streams"])
+    assert [client.errors for client in clients] == [[None]] * len(clients)
+
+
 @pytest_twisted.ensureDeferred
 async def test_stopped_nodes_leave_no_sockets(nodes: Nodes) -> None:
     a, relay, b = await relayed(nodes, 4)
