@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from demo.errors import DemoError
 from demo.processes import Programs, require_free_ports
-from demo.state import Side, State, relay_port
+from demo.state import State, relay_port
 from pinecone_transport.node.control import ControlError, ask
 
 LONGEST_SOCKET: Final = 103
@@ -67,9 +67,7 @@ def wait_until_converged(state: State, timeout: float, check: Callable[[], None]
         relay = status(state.relay_folder)
         homeservers = [status(state.homeserver_folder(side)) for side in (state.a, state.b)]
         if converged(relay, homeservers):
-            return (
-                f"root {relay['root']['key'][:8]}…, {place(state.a, homeservers[0])}, {place(state.b, homeservers[1])}"
-            )
+            return f"one tree, its root is {relay['root']['key'][:8]}…"
         if time.monotonic() > give_up_at:
             raise DemoError(
                 f"the nodes did not agree on a root within {timeout:.0f} s", state.relay_folder / "output.log"
@@ -94,8 +92,3 @@ def converged(relay: dict[str, Any], homeservers: list[dict[str, Any]]) -> bool:
     return all(node["root"]["key"] == highest for node in (relay, *homeservers)) and all(
         node["key"] in linked for node in homeservers
     )
-
-
-def place(side: Side, node: dict[str, Any]) -> str:
-    """Say where in the tree a homeserver is."""
-    return f"{side.name.upper()} at {node['coordinates']}"

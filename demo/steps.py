@@ -59,7 +59,7 @@ def users_log_in(scene: Scene) -> str:
         made.append(user.register(side.user, side.password, side.shared_secret))
         user.log_in(side.user, side.password, "DEMO")
         user.call("PUT", f"/v3/profile/{quote(side.user_id)}/displayname", {"displayname": display_name(side)})
-    return "registered and logged in" if all(made) else "logged in, with the accounts of the first start"
+    return "registered and logged in" if all(made) else "as on the first start"
 
 
 def overlay_converges(scene: Scene) -> str:
@@ -81,7 +81,7 @@ def room(scene: Scene) -> str:
         for user in (scene.alice, scene.bob):
             expect(kept in user.call("GET", "/v3/joined_rooms")["joined_rooms"], f"{user.user_id} has left {kept}.")
         scene.room = kept
-        return "both are in the room of the first start"
+        return "the room of the first start"
     options = {"name": "Over the overlay", "preset": "public_chat", "visibility": "public"}
     scene.room = scene.alice.call("POST", "/v3/createRoom", options)["room_id"]
     scene.alice.call("POST", f"/v3/rooms/{quote(scene.room)}/invite", {"user_id": scene.bob.user_id})

@@ -18,9 +18,9 @@ class StepTable:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._rows: list[tuple[str, str, str]] = []
-        self._live = Live(console=console, get_renderable=self._table) if console.is_terminal else None
         self._name = ""
         self._began = 0.0
+        self._live = Live(console=console, get_renderable=self._table) if console.is_terminal else None
 
     def __enter__(self) -> StepTable:
         if self._live is not None:
