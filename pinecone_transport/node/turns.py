@@ -1,0 +1,150 @@
+"""When a stack gets its say: at the end of a turn, and at its own deadlines.
+
+A turn: what the links bring goes into the stack at once, but what comes of it is handed out at the turn's end, which
+is scheduled once per iteration of the reactor. There receivers are called, dirty streams flushed, packets made into
+frames, and links written. So nobody is called from inside a call of his own, and what one iteration of the reactor
+brings leaves in as few writes as can be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final, TypeAlias, final
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from pinecone_transport.node.events import LinkDown
+from pinecone_transport.node.link_table import LinkTable
+from pinecone_transport.node.streams import Streams
+from pinecone_transport.stack import Stack, StackEvent
+
+NodeEvent: TypeAlias = StackEvent | LinkDown
+
+_ROUNDS: Final = 16
+
+
+@final
+class Turns:
+    """Drives one stack with one timer. Nothing is scheduled before `start` nor after `stop`.
+
+    Args:
+        stack: What is driven.
+        links: Are written at the end of a turn.
+        streams: Are flushed there.
+        hand_out: Gets each event, with the time.
+        reactor: For the timer.
+        clock: Monotonic seconds.
+
+    Attributes:
+        under_way: Whether a turn's end is being worked on.
+    """
+
+    def __init__(
+        self,
+        stack: Stack,
+        links: LinkTable,
+        streams: Streams,
+        *,
+        hand_out: Callable[[NodeEvent, float], None],
+        reactor: IReactorTime,
+        clock: Callable[[], float],
+    ) -> None:
+        self.under_way = False
+        self._stack: Final = stack
+        self._links: Final = links
+        self._streams: Final = streams
+        self._hand_out = hand_out
+        self._reactor = reactor
+        self._clock = clock
+        self._now_reached = clock()
+        self._events: list[NodeEvent] = []
+        self._active = False
+        self._turn_call: IDelayedCall | None = None
+        self._timer: IDelayedCall | None = None
+        self._timer_at = 0.0
+
+    def start(self) -> None:
+        """Begin to schedule turns."""
+        self._active = True
+        self.end_soon()
+
+    def stop(self) -> None:
+        """Hand out what is left, then schedule nothing more."""
+        self.end_now()
+        self._active = False
+        for call in (self._turn_call, self._timer):
+            if call is not None and call.active():
+                call.cancel()
+        self._turn_call = self._timer = None
+
+    def now(self) -> float:
+        """Return the time, which never goes back."""
+        # A timer may run a little before its time on our clock; time must not go back behind it afterwards.
+        self._now_reached = max(self._now_reached, self._clock())
+        return self._now_reached
+
+    def add(self, events: Iterable[NodeEvent]) -> None:
+        """Have events handed out at the end of the turn, which is scheduled."""
+        self._events += events
+        self.end_soon()
+
+    def end_soon(self) -> None:
+        """Schedule the end of the turn, if that is not done yet."""
+        if self._active and self._turn_call is None and not self.under_way:
+            self._turn_call = self._reactor.callLater(0, self._turn_due)
+
+    def end_now(self) -> None:
+        """End the turn; not to be called while one is `under_way`."""
+        self._end(self.now())
+
+    def _turn_due(self) -> None:
+        self._turn_call = None
+        now = self.now()
+        if self._timer is not None and self._timer_at <= now:
+            # The reactor's clock can be set back by hours, and its timers with it: whatever wakes us looks at ours.
+            self._timer.cancel()
+            self._timer = None
+            self._events += self._stack.handle_timer(now)
+        self._end(now)
+
+    def _timer_due(self) -> None:
+        self._timer = None
+        self._now_reached = max(self.now(), self._timer_at)
+        self._events += self._stack.handle_timer(self._now_reached)
+        self._end(self._now_reached)
+
+    def _end(self, now: float) -> None:
+        self.under_way = True
+        more = False
+        try:
+            more = self._run_rounds(now)
+        finally:
+            # Whatever went wrong, the node goes on.
+            self.under_way = False
+            self._arm_timer(now)
+            if more:
+                self.end_soon()
+
+    def _run_rounds(self, now: float) -> bool:
+        """Hand out events and write until nothing is left to do; tell whether something is left all the same."""
+        for _ in range(_ROUNDS):
+            events, self._events = self._events, []
+            for event in events:
+                self._hand_out(event, now)
+            self._streams.flush(now)
+            self._stack.pump(now)
+            # What was written made room in the links' queues.
+            if not self._links.write(now) and not self._events and not self._streams.has_work:
+                return False
+        return True
+
+    def _arm_timer(self, now: float) -> None:
+        deadline = self._stack.next_timer()
+        if deadline is None or (self._timer is not None and self._timer_at <= deadline):
+            return
+        delay = max(deadline - now, 0.0)
+        self._timer_at = deadline
+        if self._timer is not None:
+            self._timer.reset(delay)
+        else:
+            self._timer = self._reactor.callLater(delay, self._timer_due)
