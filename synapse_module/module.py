@@ -100,6 +100,7 @@ class PineconeModule:
         with PreserveLoggingContext():
             self._node.startService()
         self._internals.on_shutdown(self._stop)
+        self._internals.on_sighup(self._node.redial_now)
         logger.info("Pinecone node %s is up", key.identity.server_name)
         if key.is_homeserver:
             self._federate()

@@ -19,7 +19,7 @@ TESTED_SYNAPSE: Final = "1.163"
 
 @attrs.frozen
 class Hook:
-    """Something importable, and the parameters that it has to take if it is called."""
+    """Something importable, and the names of parameters that we give by name, or whose order matters to us."""
 
     name: str
     parameters: tuple[str, ...] = ()
@@ -35,28 +35,28 @@ class Hook:
 
 HOOKS: Final = (
     # The agent that every call of another homeserver goes through.
-    Hook("synapse.server:HomeServer.get_federation_http_client", ("self",)),
-    Hook("synapse.http.matrixfederationclient:MatrixFederationHttpClient", ("hs",)),
+    Hook("synapse.server:HomeServer.get_federation_http_client"),
+    Hook("synapse.http.matrixfederationclient:MatrixFederationHttpClient"),
     # The way from a worker to the main process.
     Hook(
         "synapse.http.proxyagent:ProxyAgent", ("reactor", "federation_proxy_locations", "federation_proxy_credentials")
     ),
-    Hook("synapse.http.connectproxyclient:BearerProxyCredentials", ("access_token",)),
+    Hook("synapse.http.connectproxyclient:BearerProxyCredentials"),
     # The list of key fetchers, tried in order.
-    Hook("synapse.server:HomeServer.get_keyring", ("self",)),
+    Hook("synapse.server:HomeServer.get_keyring"),
     Hook("synapse.crypto.keyring:KeyFetcher.get_keys", ("self", "server_name", "key_ids", "minimum_valid_until_ts")),
-    Hook("synapse.crypto.keyring:KeyFetcher.shutdown", ("self",)),
+    Hook("synapse.crypto.keyring:KeyFetcher.shutdown"),
     Hook("synapse.storage.keys:FetchKeyResult", ("verify_key", "valid_until_ts")),
     Hook("signedjson.key:decode_verify_key_bytes", ("key_id", "key_bytes")),
     # The servlets of the federation API, and who checks what they are asked.
     Hook("synapse.federation.transport.server:TransportLayerServer", ("hs", "servlet_groups")),
-    Hook("synapse.federation.transport.server:TransportLayerServer.register_servlets", ("self",)),
-    Hook("synapse.federation.transport.server._base:Authenticator", ("hs",)),
+    Hook("synapse.federation.transport.server:TransportLayerServer.register_servlets"),
+    Hook("synapse.federation.transport.server._base:Authenticator"),
     Hook(
         "synapse.federation.transport.server._base:Authenticator.authenticate_request", ("self", "request", "content")
     ),
     Hook("synapse.federation.transport.server._base:AuthenticationError"),
-    Hook("synapse.federation.transport.server._base:_parse_auth_header", ("header_bytes",)),
+    Hook("synapse.federation.transport.server._base:_parse_auth_header"),
     Hook("synapse.api.errors:Codes.UNAUTHORIZED"),
     # The site that serves them.
     Hook(
@@ -79,21 +79,22 @@ HOOKS: Final = (
     Hook("synapse.util.httpresourcetree:create_resource_tree", ("desired_tree", "root_resource")),
     Hook("synapse.config.server:TCPListenerConfig", ("port", "bind_addresses", "type", "http_options")),
     Hook("synapse.config.server:HttpListenerConfig", ("tag",)),
-    Hook("synapse.app._base:max_request_body_size", ("config",)),
+    Hook("synapse.app._base:max_request_body_size"),
     # Trying again now.
     Hook(
         "synapse.storage.databases.main.transactions:TransactionWorkerStore.set_destination_retry_timings",
         ("self", "destination", "failure_ts", "retry_last_ts", "retry_interval"),
     ),
-    Hook("synapse.server:HomeServer.get_notifier", ("self",)),
-    Hook("synapse.notifier:Notifier.notify_remote_server_up", ("self", "server")),
-    Hook("synapse.server:HomeServer.get_replication_command_handler", ("self",)),
-    Hook("synapse.replication.tcp.handler:ReplicationCommandHandler.send_remote_server_up", ("self", "server")),
+    Hook("synapse.server:HomeServer.get_notifier"),
+    Hook("synapse.notifier:Notifier.notify_remote_server_up"),
+    Hook("synapse.server:HomeServer.get_replication_command_handler"),
+    Hook("synapse.replication.tcp.handler:ReplicationCommandHandler.send_remote_server_up"),
     # The homeserver itself: its reactor, its key, its life.
-    Hook("synapse.server:HomeServer.get_reactor", ("self",)),
-    Hook("synapse.server:HomeServer.get_datastores", ("self",)),
+    Hook("synapse.server:HomeServer.get_reactor"),
+    Hook("synapse.server:HomeServer.get_datastores"),
     Hook("synapse.server:HomeServer.register_async_shutdown_handler", ("self", "phase", "eventType", "shutdown_func")),
-    Hook("synapse.config._base:read_config_files", ("config_files",)),
+    Hook("synapse.app._base:register_sighup"),
+    Hook("synapse.config._base:read_config_files"),
     Hook("synapse.logging.context:PreserveLoggingContext"),
 )
 """What can be looked up without a homeserver."""

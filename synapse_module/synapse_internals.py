@@ -12,7 +12,7 @@ from typing import Any, Final, final
 
 from signedjson.key import decode_verify_key_bytes
 from synapse.api.errors import Codes
-from synapse.app._base import max_request_body_size
+from synapse.app._base import max_request_body_size, register_sighup
 from synapse.config._base import read_config_files
 from synapse.config.server import HttpListenerConfig, TCPListenerConfig
 from synapse.crypto.keyring import KeyFetcher
@@ -171,6 +171,10 @@ class SynapseInternals:
         self.hs.get_notifier().notify_remote_server_up(server_name)
         if self.hs.config.redis.redis_enabled:
             self.hs.get_replication_command_handler().send_remote_server_up(server_name)
+
+    def on_sighup(self, reload: Callable[[], None]) -> None:
+        """Have ``reload`` called whenever the process is told to read its files again."""
+        register_sighup(self.hs, reload)
 
     def on_shutdown(self, stop: Callable[[], Deferred[None]]) -> None:
         """Have ``stop`` called before the homeserver stops, and waited for. It may be called twice."""

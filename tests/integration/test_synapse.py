@@ -139,10 +139,14 @@ def x_matrix(signer: Identity, origin: str, destination: str, path: str) -> byte
     return f'X-Matrix origin="{origin}",destination="{destination}",key="{key_id}",sig="{signature}"'.encode()
 
 
-async def status_of(agent: PineconeAgent, server_name: str, path: str, *authorization: bytes) -> int:
+async def status_of(
+    agent: PineconeAgent, server_name: str, path: str, *authorization: bytes, forwarded_for: str | None = None
+) -> int:
     """Return the status of the answer to a GET; a node that is new may have to wait for a route."""
     uri = f"matrix-federation://{server_name}{path}".encode()
     headers = Headers({b"Authorization": list(authorization)})
+    if forwarded_for is not None:
+        headers.setRawHeaders(b"X-Forwarded-For", [forwarded_for.encode()])
     give_up_at = time.monotonic() + 30
     while True:
         try:
@@ -167,6 +171,8 @@ async def test_an_origin_counts_only_on_the_session_of_its_key(network: Network)
         assert await status_of(agent, a, path, own) == 200
         assert await status_of(agent, a, path, forged) == 401, "a signature of ours in the name of another"
         assert await status_of(agent, a, path, of_another) == 401, "a good signature, on another's session"
+        assert await status_of(agent, a, path, of_another, forwarded_for=stranger.server_name) == 401
+        assert await status_of(agent, a, path, b"X-Matrix nonsense") == 400
         assert await status_of(agent, a, path, own, of_another) == 401
         assert await status_of(agent, a, path, of_another, own) == 401
         assert await status_of(agent, a, path) == 401
@@ -181,6 +187,37 @@ async def test_only_federation_is_served(network: Network) -> None:
         agent = PineconeAgent(node)
         for path in ("/_matrix/client/versions", "/_matrix/media/v3/config", "/_synapse/admin/v1/server_version", "/"):
             assert await status_of(agent, name, path) == 404, path
+
+
+class FirstLine(Protocol):
+    """Sends a request and notes the first line of the answer."""
+
+    def __init__(self, request: bytes) -> None:
+        self.line: Deferred[bytes] = Deferred()
+        self._request = request
+        self._received = b""
+
+    def connectionMade(self) -> None:
+        assert self.transport is not None
+        self.transport.write(self._request)
+
+    def dataReceived(self, data: bytes) -> None:
+        self._received += data
+        if b"\r\n" in self._received and not self.line.called:
+            self.line.callback(self._received.partition(b"\r\n")[0])
+
+
+@pytest_twisted.ensureDeferred
+async def test_nobody_is_called_on_behalf_of_a_peer(network: Network) -> None:
+    request = (
+        f"GET matrix-federation://{network.b.server_name}/_matrix/federation/v1/version HTTP/1.1\r\nHost: a\r\n\r\n"
+    )
+    async with overlay_node(network.relay.address) as node:
+        assert await status_of(PineconeAgent(node), network.a.server_name, "/_matrix/federation/v1/version") == 200
+        factory = Factory.forProtocol(lambda: FirstLine(request.encode()))
+        protocol = await PineconeClientEndpoint(node, network.a.server_name).connect(factory)
+        assert await protocol.line.addTimeout(30, reactor) == b"HTTP/1.1 404 Not Found"
+        protocol.transport.abortConnection()
 
 
 class Watcher(Protocol):
@@ -225,6 +262,23 @@ def test_a_message_arrives_within_3_s_of_the_return_of_a_server_that_was_down_fo
     there_at = time.monotonic()
     report(f"there {there_at - up_at:.2f} s after B was up, which took {up_at - started_at:.2f} s")
     assert there_at - up_at < 3
+
+
+def test_sighup_has_lost_peers_dialled_again_at_once(network: Network, report: Callable[[str], None]) -> None:
+    before = {synapse: synapse.logged().count("Cannot reach") for synapse in (network.a, network.b)}
+    network.relay.stop()
+    for synapse in (network.a, network.b):
+        # They come after 2 and 4 s, the next one 8 s later.
+        synapse.wait_until(lambda s=synapse: s.logged().count("Cannot reach") >= before[s] + 2, "second try", 30)
+    network.relay.start()
+    network.relay.wait_until_up()
+    back_at = time.monotonic()
+    for synapse in (network.a, network.b):
+        synapse.signal(signal.SIGHUP)
+    network.alice.send(network.room, "through the new relay")
+    network.bob.wait_for_message(network.room, "through the new relay")
+    report(f"there {time.monotonic() - back_at:.2f} s after the relay was back")
+    assert time.monotonic() - back_at < 6
 
 
 def rewritten(synapse: Synapse, directory: Path, **settings: object) -> Synapse:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
+import inspect
+import pkgutil
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ import pytest
 import synapse_module
 from synapse_module import synapse_hooks
 from synapse_module.synapse_hooks import HOOKS, Hook, check_hooks, missing_hooks
+from synapse_module.synapse_internals import SynapseInternals
 
 PACKAGE = Path(synapse_module.__file__).parent
 OFFERED = ("synapse.module_api",)
@@ -19,6 +23,29 @@ OFFERED = ("synapse.module_api",)
 @pytest.mark.parametrize("hook", HOOKS, ids=lambda hook: hook.name)
 def test_synapse_has(hook: Hook) -> None:
     assert hook.is_there()
+
+
+@pytest.mark.parametrize(
+    ("owner", "attribute"),
+    [
+        ("synapse.module_api:ModuleApi", "_hs"),
+        ("synapse.crypto.keyring:Keyring", "_key_fetchers"),
+        ("synapse.http.matrixfederationclient:MatrixFederationHttpClient", "agent"),
+        ("synapse.federation.transport.server:TransportLayerServer", "authenticator"),
+        ("synapse.server:HomeServer", "hostname"),
+        ("synapse.server:HomeServer", "signing_key"),
+        ("synapse.server:HomeServer", "config"),
+        ("synapse.server:HomeServer", "version_string"),
+        ("synapse.config._base:RootConfig", "config_files"),
+    ],
+)
+def test_synapse_makes_the_attribute(owner: str, attribute: str) -> None:
+    assert re.search(rf"self\.{attribute}\b.* = ", inspect.getsource(pkgutil.resolve_name(owner).__init__))
+
+
+def test_an_attribute_that_has_moved_is_named() -> None:
+    with pytest.raises(ImportError, match=r"this Synapse has moved object\._hs, which synapse_module needs"):
+        SynapseInternals(object())
 
 
 @pytest.mark.parametrize(
