@@ -240,7 +240,7 @@ async def test_many_streams_at_once_do_not_disturb_one_another(nodes: Nodes) -> 
     a, _, b = await relayed(nodes, 4)
     b.set_acceptor(StreamEnds(b, echo=True))
     await reachable(a, b)
-    clients = [StreamEnd(a, os.urandom(50_000 + number)) for number in range(30)]
+    clients = [StreamEnd(a, os.urandom(50_000 + number)) for number in range(100)]
     sent = [bytes(client.to_send) for client in clients]
     for client in clients:
         a.open_stream(b.identity.key, client)

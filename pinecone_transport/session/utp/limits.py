@@ -35,8 +35,8 @@ class UtpLimits:
     window_bytes: int = 2 << 20
     connections: int = 4096
     connections_per_key: int = 256
-    half_open: int = 256
-    half_open_per_key: int = 32
+    half_open: int = 512
+    half_open_per_key: int = 128
     resets: int = 256
     resets_per_key: int = 16
     connect_timeout: float = 15.0
