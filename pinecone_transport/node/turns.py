@@ -21,6 +21,8 @@ from pinecone_transport.stack import Stack, StackEvent
 NodeEvent: TypeAlias = StackEvent | LinkDown
 
 _ROUNDS: Final = 16
+_STALL: Final = 1.0
+"""Seconds that the timer comes late when the process was held up, as by a homeserver's long computation."""
 
 
 @final
@@ -62,6 +64,7 @@ class Turns:
         self._turn_call: IDelayedCall | None = None
         self._timer: IDelayedCall | None = None
         self._timer_at = 0.0
+        self._held_up = False
 
     def start(self) -> None:
         """Begin to schedule turns."""
@@ -100,18 +103,26 @@ class Turns:
     def _turn_due(self) -> None:
         self._turn_call = None
         now = self.now()
-        if self._timer is not None and self._timer_at <= now:
+        if self._timer is not None and self._timer_at <= now and not self._held_up:
             # The reactor's clock can be set back by hours, and its timers with it: whatever wakes us looks at ours.
             self._timer.cancel()
-            self._timer = None
-            self._events += self._stack.handle_timer(now)
+            self._deadline_passed(now)
         self._end(now)
 
     def _timer_due(self) -> None:
-        self._timer = None
         self._now_reached = max(self.now(), self._timer_at)
-        self._events += self._stack.handle_timer(self._now_reached)
+        self._deadline_passed(self._now_reached)
         self._end(self._now_reached)
+
+    def _deadline_passed(self, now: float) -> None:
+        if now > self._timer_at + _STALL and not self._held_up:
+            # What has come meanwhile waits in the sockets. It is read before the silence counts.
+            self._held_up = True
+            self._timer = self._reactor.callLater(0, self._timer_due)
+            return
+        self._held_up = False
+        self._timer = None
+        self._events += self._stack.handle_timer(now)
 
     def _end(self, now: float) -> None:
         self.under_way = True

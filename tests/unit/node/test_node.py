@@ -18,7 +18,7 @@ from pinecone_transport.links import StreamLink, connect_nodes
 from pinecone_transport.node import INode, LinkDown, Node, NodeConfig
 from pinecone_transport.router import RouteLearned, TreeChanged, WakeupReceived
 from pinecone_transport.stack import LinkUp
-from pinecone_transport.wire import PeerType, encode_handshake
+from pinecone_transport.wire import KEEPALIVE, Frame, PeerType, encode_frame, encode_handshake
 from tests.support.streams import StreamEnd, StreamEnds
 
 
@@ -138,6 +138,21 @@ class LinkTests(NodeTestCase):
         (down,) = [event for event in seen if isinstance(event, LinkDown)]
         assert "§2" in down.reason
         assert b.status()["links"] == []
+
+    def test_a_process_that_was_held_up_reads_before_it_takes_its_peers_for_silent(self) -> None:
+        a = self.node(1)
+        link = StreamLink(a, peer_type=PeerType.REMOTE, way="tcp", address="192.0.2.1:1", outbound=False)
+        transport = StringTransport()
+        link.makeConnection(transport)
+        link.dataReceived(encode_handshake(Identity(bytes([2]) * 32)))
+        self.turns()
+        keepalive = encode_frame(Frame(KEEPALIVE))
+        self.clock.callLater(6, self.clock.callLater, 0, link.dataReceived, keepalive)
+        self.clock.advance(6)
+        self.run_for(4)
+        assert not transport.aborting
+        self.run_for(2)
+        assert transport.aborting
 
     def test_a_link_that_takes_no_bytes_for_three_seconds_is_dropped(self) -> None:
         a, relay, b = self.line(3)
