@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 import importlib
-import os
-import socket
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, final
 
 import yaml
 
-from pinecone_transport.identity import Identity
 from pinecone_transport.node.config import ConfigurationError, NodeConfig
-from pinecone_transport.node.keyfile import KEY_VERSION, KeyFileError, read_key_file
-from synapse_module.config import check_name, parse_options
+from pinecone_transport.node.keyfile import KeyFileError, read_key_file
+from synapse_module.check_key import check_signing_key, signing_key_file
+from synapse_module.check_ports import check_port, is_running
+from synapse_module.config import parse_options
 from synapse_module.homeserver import MODULE
-from synapse_module.lock import lock_key_file
 from synapse_module.names import NameKind, kind_of_name
 from synapse_module.overlay_settings import KEYS_ONLY, RELAY_ONLY, Finding, Severity, at, check_overlay_settings
 
@@ -68,7 +65,7 @@ class _Check:
             yield self._server_name_is_no_text(name)
             return
         key_named = kind_of_name(name) is not NameKind.ORDINARY
-        yield from self._signing_key(name, key_named)
+        yield from check_signing_key(self._settings, self._directory)
         if key_named:
             yield from check_overlay_settings(self._settings)
         yield from self._report_stats()
@@ -81,34 +78,6 @@ class _Check:
         if name is None:
             return Finding(Severity.ERROR, "server_name", "is not set.")
         return Finding(Severity.ERROR, "server_name", "is not a text but a number: put it in quotes.")
-
-    def _signing_key(self, name: str, key_named: bool) -> Iterator[Finding]:
-        line = self._settings.get("signing_key")
-        path = Path(self._settings.get("signing_key_path") or self._directory / f"{name}.signing.key")
-        setting = "signing_key" if line else "signing_key_path"
-        try:
-            if isinstance(line, str):
-                identity, version = _signing_key_from_line(line)
-            elif path.exists() or key_named:
-                identity, version = read_key_file(path), path.read_text().split()[1]
-            else:
-                return  # Synapse makes one.
-        except (KeyFileError, ValueError) as error:
-            yield Finding(Severity.ERROR, setting, str(error))
-            return
-        try:
-            check_name(name, identity.seed)
-        except ConfigurationError as error:
-            yield Finding(Severity.ERROR, error.path, error.sentence)
-        if key_named and version != KEY_VERSION:
-            yield Finding(
-                Severity.WARNING,
-                setting,
-                f"has a key of version {version!r}: Dendrite refuses what such a key has signed, and takes "
-                f"{KEY_VERSION!r} only.",
-            )
-        if not line and path.stat().st_mode & 0o077:
-            yield Finding(Severity.WARNING, setting, f"is open to other users of this computer: chmod 600 {path}.")
 
     def _report_stats(self) -> Iterator[Finding]:
         if not isinstance(self._settings.get("report_stats"), bool):
@@ -128,8 +97,7 @@ class _Check:
     def _resources(self) -> Iterator[tuple[str, list[str]]]:
         for path, listener in _items(self._settings, "listeners"):
             for index, resource in _items(listener, "resources"):
-                names = resource.get("names", [])
-                yield f"{path}.{index}.names", [names] if isinstance(names, str) else list(names)
+                yield f"{path}.{index}.names", _texts(resource.get("names"))
 
     def _workers(self) -> Iterator[Finding]:
         settings = self._settings
@@ -172,7 +140,7 @@ class _Check:
             yield Finding(
                 Severity.WARNING, path, "has neither peers nor anything to listen on: the node will be alone."
             )
-        key_file = Path(self._settings.get("signing_key_path") or self._directory / f"{name}.signing.key")
+        key_file = signing_key_file(self._settings, self._directory)
         if key_named and config.key_file is not None:
             yield Finding(Severity.ERROR, f"{path}.key_file", "should not be there: the signing key is the node's key.")
         if not key_named:
@@ -192,22 +160,15 @@ class _Check:
         yield from self._ports(path, config, key_file)
 
     def _ports(self, path: str, config: NodeConfig, key_file: Path) -> Iterator[Finding]:
-        if _is_running(key_file):
+        if is_running(key_file):
             yield Finding(Severity.NOTE, "", "The homeserver is running now, so its ports were not tried.")
             return
         for index, address in enumerate(config.listen):
-            yield from _port(f"{path}.listen.{index}", address.host, address.port)
+            yield from check_port(f"{path}.listen.{index}", address.host, address.port)
         for listener_path, listener in _items(self._settings, "listeners"):
-            addresses = listener.get("bind_addresses") or [listener.get("bind_address") or "0.0.0.0"]
+            addresses = _texts(listener.get("bind_addresses")) or _texts(listener.get("bind_address")) or ["0.0.0.0"]
             if isinstance(listener.get("port"), int):
-                yield from _port(f"{listener_path}.port", str(addresses[0]), listener["port"])
-
-
-def _signing_key_from_line(line: str) -> tuple[Identity, str]:
-    words = line.split()
-    if len(words) != 3:
-        raise ValueError("should be 'ed25519 <version> <key in base64>'.")
-    return Identity(base64.b64decode(words[2] + "=" * (-len(words[2]) % 4))), words[1]
+                yield from check_port(f"{listener_path}.port", addresses[0], listener["port"])
 
 
 def _items(settings: Any, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -215,6 +176,12 @@ def _items(settings: Any, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
     values = settings.get(name)
     if isinstance(values, list):
         yield from ((f"{name}.{index}", value) for index, value in enumerate(values) if isinstance(value, dict))
+
+
+def _texts(value: object) -> list[str]:
+    """Return a text, or the texts of a list, as a list."""
+    values = value if isinstance(value, list) else [value]
+    return [text for text in values if isinstance(text, str)]
 
 
 def _is_ours(entry: Mapping[str, Any]) -> bool:
@@ -230,27 +197,3 @@ def _is_ours(entry: Mapping[str, Any]) -> bool:
         # Whatever the import of a stranger's module raises, Synapse would stumble over it too.
         raise ConfigurationError("", f"{entry.get('module')} cannot be imported: {error}.") from None
     return getattr(found, "__module__", "").partition(".")[0] == MODULE.partition(".")[0]
-
-
-def _is_running(key_file: Path) -> bool:
-    if not key_file.exists():
-        return False
-    try:
-        os.close(lock_key_file(key_file))
-    except ConfigurationError:
-        return True
-    return False
-
-
-def _port(path: str, host: str, port: int) -> Iterator[Finding]:
-    if port == 0:
-        return
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICHOST
-        )[0]
-        with socket.socket(family, kind, protocol) as trial:
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            trial.bind(address)
-    except OSError as error:
-        yield Finding(Severity.ERROR, path, f"{host} port {port} cannot be had: {error.strerror or error}.")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from pinecone_transport.identity import Identity
 from pinecone_transport.node.keyfile import write_key_file
+from synapse_module.check import check_homeserver
 from synapse_module.cli import check, new_homeserver
 from synapse_module.lock import lock_key_file
 from synapse_module.overlay_settings import KEYS_ONLY, RELAY_ONLY
@@ -258,6 +260,7 @@ def test_a_homeserver_with_a_dns_name_needs_a_key_file_and_is_told_what_it_is(ma
     assert f"note: server_name: {RELAY_ONLY}" in result.output
     result = changed(made, lambda s: options(s).update(key_file=str(tmp_path / "node.key")))
     assert result.output == f"note: server_name: {RELAY_ONLY}\n0 errors, 0 warnings\n"
+    assert changed(made, lambda s: s.pop("signing_key_path")).exit_code == 0, "Synapse makes one"
     write_key_file(tmp_path / "node.key", Identity.generate())
     assert run(check, made).exit_code == 0
     (tmp_path / "node.key").write_text("nonsense")
@@ -281,6 +284,33 @@ def test_a_file_that_is_no_configuration_is_one_sentence(tmp_path: Path, content
     assert result.exit_code == 1
     assert result.output.startswith(f"error: {path} {sentence}")
     assert len(result.output.splitlines()) == 2
+
+
+JUNK = (None, True, 0, 99_999, 1.5, "", "junk", [], [None], ["junk"], {}, {"junk": 1}, [{}], [{"junk": 1}])
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the path of everything in a settings file."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield (*path, key)
+        yield from places(inner, (*path, key))
+
+
+@pytest.mark.parametrize("junk", JUNK, ids=repr)
+def test_junk_anywhere_is_no_more_than_a_finding(made: Path, junk: object) -> None:
+    settings = yaml.safe_load(made.read_text())
+    settings["signing_key"] = "ed25519 1 aaaa"
+    settings["federation_domain_whitelist"] = ["ab" * 32]
+    settings["instance_map"] = {"main": {"host": "localhost", "port": 1}}
+    for path in list(places(settings)):
+        changed = copy.deepcopy(settings)
+        inner = changed
+        for key in path[:-1]:
+            inner = inner[key]
+        inner[path[-1]] = junk
+        made.write_text(yaml.safe_dump(changed))
+        assert check_homeserver([made]), path
 
 
 def test_later_files_override_earlier_ones(made: Path, tmp_path: Path) -> None:
