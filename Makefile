@@ -33,7 +33,7 @@ check: $(VENV)/.installed-dev
 # The Twisted side runs under Twisted's own runner, too; pytest comes last so that its closing line is the last one.
 test: $(VENV)/.installed-dev
 ifeq ($(strip $(ARGS)),)
-	$(BIN)/python -m twisted.trial --temp-directory=.cache/trial --reporter=bwverbose tests.unit.twisted_endpoints
+	$(BIN)/python -m twisted.trial --temp-directory=.cache/trial --reporter=text tests.unit.twisted_endpoints
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 else
 	$(BIN)/python -m pytest $(ARGS)
