@@ -150,9 +150,9 @@ class LinkTests(NodeTestCase):
         self.clock.callLater(6, self.clock.callLater, 0, link.dataReceived, keepalive)
         self.clock.advance(6)
         self.run_for(4)
-        assert not transport.aborting
+        assert not transport.disconnecting
         self.run_for(2)
-        assert transport.aborting
+        assert transport.disconnecting
 
     def test_a_link_that_takes_no_bytes_for_three_seconds_is_dropped(self) -> None:
         a, relay, b = self.line(3)
