@@ -147,7 +147,7 @@ class LinkTests(NodeTestCase):
         link.dataReceived(encode_handshake(Identity(bytes([2]) * 32)))
         self.turns()
         keepalive = encode_frame(Frame(KEEPALIVE))
-        self.clock.callLater(6, self.clock.callLater, 0, link.dataReceived, keepalive)
+        self.clock.callLater(6, link.dataReceived, keepalive)
         self.clock.advance(6)
         self.run_for(4)
         assert not transport.disconnecting
