@@ -47,7 +47,7 @@ bench: $(VENV)/.installed-demo
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 coverage: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest --cov --cov-report=term-missing tests/unit tests/property $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term-missing tests/unit tests/property tests/fuzz $(ARGS)
 
 clean:
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage* docs/_build build dist

@@ -129,6 +129,6 @@ def remove(folder: Path) -> None:
     """Delete the state, and nothing else: a folder with other things in it is left alone."""
     if not folder.exists():
         return
-    if not {entry.name for entry in folder.iterdir()} <= {"a", "b", "relay", FILE, FILE + ".new", "demo.new"}:
+    if not {entry.name for entry in folder.iterdir()} <= {"a", "b", "relay", FILE, "demo.new"}:
         raise DemoError(f"{folder} holds other files than the demo's: delete it yourself, or name another folder.")
     shutil.rmtree(folder)
