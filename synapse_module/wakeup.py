@@ -16,12 +16,16 @@ from pinecone_transport.stack import LinkUp
 
 logger = logging.getLogger(__name__)
 
-AGAIN_AFTER: Final = 1.0
-"""Seconds until the server is notified a second time: a try that was under way at the first has ended by then, and
-where Synapse has workers their caches have been told."""
+PAUSES: Final = (1.0, 2.0, 1.0)
+"""Seconds after each try of a server before the next, and after the last before it can be woken anew. A try that was
+under way at the first has ended by the second, and where Synapse has workers, they have heard that it is up; by the
+third, routes have come about that were not there at once."""
 
-REST: Final = 5.0
-"""Seconds from one wakeup of a server to the next at the earliest; none is lost, it comes at the end of them."""
+MIN_SPACING: Final = 1.0
+"""Seconds between two tries of one server, however much news there is of it."""
+
+ALL_SPACING: Final = 5.0
+"""Seconds between two times that all are tried."""
 
 MAX_WAKING: Final = 256
 """Servers that are looked up at a time, besides those known to be failing: anybody can make up keys and broadcast
@@ -58,10 +62,10 @@ class Wakeups:
     """Knows which servers requests fail to, and wakes what waits for them."""
 
     def __init__(self, homeserver: Homeserver) -> None:
-        self.counters: Final = {"wakeups_dropped": 0, "servers_woken": 0}
+        self.counters: Final = {"wakeups dropped": 0, "tries": 0}
         self._homeserver: Final = homeserver
         self._failing: Final[dict[str, None]] = {}
-        # The value tells whether there was a reason to wake the server again since the last time.
+        # The value tells whether there is news of the server that has not been followed yet.
         self._waking: Final[dict[str, bool]] = {}
         self._waking_all = False
         self._wake_all_again = False
@@ -76,7 +80,6 @@ class Wakeups:
 
     def overlay_event(self, event: object) -> None:
         """Take an event of the node."""
-        logger.debug("%s", event)
         match event:
             case WakeupReceived(key=key) | RouteLearned(key=key):
                 self.server_may_be_up(key.hex())
@@ -88,35 +91,38 @@ class Wakeups:
         if server_name in self._waking:
             self._waking[server_name] = True
         elif len(self._waking) >= MAX_WAKING and server_name not in self._failing:
-            self.counters["wakeups_dropped"] += 1
+            self.counters["wakeups dropped"] += 1
         else:
-            self._waking[server_name] = False
+            self._waking[server_name] = True
             self._homeserver.run_in_background(lambda: self._wake(server_name))
 
     async def _wake(self, server_name: str) -> None:
         try:
-            wanted = True
-            while wanted:
-                self._waking[server_name] = False
-                await self._wake_once(server_name)
-                await self._homeserver.sleep(REST - AGAIN_AFTER)
-                wanted = self._waking[server_name]
+            while self._waking[server_name]:
+                await self._try_a_few_times(server_name)
         finally:
             del self._waking[server_name]
 
-    async def _wake_once(self, server_name: str) -> None:
-        was_waited_for = await self._is_waited_for(server_name)
-        if was_waited_for:
-            self.counters["servers_woken"] += 1
-            await self._try_now(server_name)
-        await self._homeserver.sleep(AGAIN_AFTER)
-        if was_waited_for or await self._is_waited_for(server_name):
-            await self._try_now(server_name)
+    async def _try_a_few_times(self, server_name: str) -> None:
+        """Try the server until it no longer is waited for, or there is news of it, which makes a new beginning."""
+        self._waking[server_name] = False
+        was_waited_for = False
+        for pause in PAUSES:
+            is_waited_for = await self._is_waited_for(server_name)
+            # Once more in any case: workers hear late that the server may be called again.
+            if is_waited_for or was_waited_for:
+                await self._try_now(server_name)
+            was_waited_for = is_waited_for
+            for _ in range(round(pause / MIN_SPACING)):
+                await self._homeserver.sleep(MIN_SPACING)
+                if self._waking[server_name]:
+                    return
 
     async def _is_waited_for(self, server_name: str) -> bool:
         return server_name in self._failing or await self._homeserver.is_backed_off(server_name)
 
     async def _try_now(self, server_name: str) -> None:
+        self.counters["tries"] += 1
         logger.info("%s may be back: trying it now", server_name)
         # In this order: what is woken looks into the database first.
         await self._homeserver.forget_failures(server_name)
@@ -136,6 +142,6 @@ class Wakeups:
                 self._wake_all_again = False
                 for name in dict.fromkeys([*self._failing, *await self._homeserver.backed_off_servers()]):
                     self.server_may_be_up(name)
-                await self._homeserver.sleep(REST)
+                await self._homeserver.sleep(ALL_SPACING)
         finally:
             self._waking_all = False
