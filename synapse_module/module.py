@@ -100,13 +100,17 @@ class PineconeModule:
         with PreserveLoggingContext():
             self._node.startService()
         self._internals.on_shutdown(self._stop)
-        self._internals.on_sighup(self._node.redial_now)
+        self._internals.on_sighup(self._redial)
         logger.info("Pinecone node %s is up", key.identity.server_name)
         if key.is_homeserver:
             self._federate()
         else:
             self._send_over(DNS_NAMED)
             logger.info("%s. Servers named by their keys are refused", DNS_NAMED)
+
+    def _redial(self) -> None:
+        with PreserveLoggingContext():
+            self._node.redial_now()
 
     def _federate(self) -> None:
         self._overlay = overlay = PineconeAgent(self._node)
