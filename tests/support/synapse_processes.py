@@ -51,9 +51,15 @@ class Process:
         self.log = log
         self._command = command
         self._process: subprocess.Popen[bytes] | None = None
+        self._printed_from = 0
+
+    def printed(self) -> str:
+        """Return what the program has printed since it was started last."""
+        return self.log.read_bytes()[self._printed_from :].decode(errors="replace")
 
     def start(self) -> None:
         with self.log.open("ab") as output:
+            self._printed_from = output.tell()
             self._process = subprocess.Popen(
                 self._command,
                 stdin=subprocess.DEVNULL,
@@ -118,7 +124,7 @@ class Relay(Process):
         super().__init__("relay", command, directory / "relay.log")
 
     def wait_until_up(self) -> None:
-        self.wait_until(lambda: "Listening on" in self.log.read_text(), "listening", START_TIMEOUT)
+        self.wait_until(lambda: "Listening on" in self.printed(), "listening", START_TIMEOUT)
 
 
 class Synapse(Process):
