@@ -19,3 +19,12 @@ def test_the_conformance_table_names_modules_tests_and_vectors_that_exist() -> N
 
     assert [path for path in named if not (ROOT / path).exists()] == []
     assert {path.name for path in (ROOT / "tests" / "vectors").glob("*.json")} == set(vectors)
+
+
+def test_the_architecture_names_files_that_exist() -> None:
+    folders = ("", "pinecone_transport", "pinecone_transport/node", "twisted_endpoints", "synapse_module")
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"\*\*`([a-z_/]+(?:\.py)?)`\*\*", page))
+
+    assert len(named) > 10
+    assert [path for path in named if not any((ROOT / folder / path).exists() for folder in folders)] == []
