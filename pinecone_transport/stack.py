@@ -19,7 +19,6 @@ from pinecone_transport.randomness import RandomSource
 from pinecone_transport.router import (
     PacketReceived,
     PeerAtFault,
-    Route,
     RouteLearned,
     Router,
     RouterEvent,
@@ -28,10 +27,11 @@ from pinecone_transport.router import (
 )
 from pinecone_transport.session import SessionEvent, StreamAccepted
 from pinecone_transport.session.utp import UtpLimits, UtpSocket
-from pinecone_transport.wire import Frame, PeerType
+from pinecone_transport.wire import TREE_ANNOUNCEMENT, Frame, PeerType
 
 ROUTE_GRACE: Final = 2.0
-"""Seconds for which a dial waits for any route to its key before it fails."""
+"""Seconds after which a dial without any answer fails, unless we know a node with that key. A packet for a key that
+nobody has is passed on to where that key would be and dropped there, so that silence is the only sign."""
 
 _ROUTER: Final = -1
 _SOCKET: Final = -2
@@ -61,14 +61,15 @@ StackEvent: TypeAlias = LinkUp | LinkLost | TreeChanged | RouteLearned | WakeupR
 
 @final
 class _Link:
-    """A link's peering, and its port once the handshake is done."""
+    """A link's peering, its port once the handshake is done, and whether the peer has announced its tree."""
 
-    __slots__ = ("blocked", "peer_type", "peering", "port")
+    __slots__ = ("announced", "blocked", "peer_type", "peering", "port")
 
     def __init__(self, peering: Peering, peer_type: PeerType) -> None:
         self.peering: Final = peering
         self.peer_type: Final = peer_type
         self.port: int | None = None
+        self.announced = False
         self.blocked = False
 
 
@@ -84,6 +85,9 @@ class Stack:
         hop_limiting: Whether frames lose a hop at each node, as in Dendrite's networks.
         hop_limit: What our own traffic starts with.
         limits: Of the µTP sessions.
+        route_grace: Seconds after which a dial to a key that we do not know, and that had no answer at all, fails. They
+            count anew from when the ways of the overlay changed: our place in the tree, a link that has just come up,
+            news of the key.
     """
 
     def __init__(
@@ -96,6 +100,7 @@ class Stack:
         hop_limiting: bool = True,
         hop_limit: int = 64,
         limits: UtpLimits | None = None,
+        route_grace: float = ROUTE_GRACE,
     ) -> None:
         self.identity: Final = identity
         self.counters: Final[Counter[str]] = Counter()
@@ -107,7 +112,10 @@ class Stack:
         self._link_of_port: dict[int, int] = {}
         self._next_link = 1
         self._sendable: dict[int, None] = {}
-        self._unroutable: dict[PublicKey, float] = {}
+        self._route_grace: Final = route_grace
+        # When the grace of each dial began, by key and stream; entries go when it is over.
+        self._dials: dict[PublicKey, dict[int, float]] = {}
+        self._changed_at = now
         self._deadlines = Deadlines()
 
     # Links
@@ -179,7 +187,10 @@ class Stack:
         """
         if key == self.identity.key:
             raise LocalProtocolError("a node does not dial its own key")
-        return self.socket.connect(key, now)
+        stream = self.socket.connect(key, now)
+        self._dials.setdefault(key, {})[stream] = now
+        self._deadlines.schedule(_GRACE, now + self._route_grace)
+        return stream
 
     def write(self, stream: int, data: bytes, now: float) -> None:
         """Queue bytes, at most ``room(stream)``."""
@@ -259,6 +270,10 @@ class Stack:
             if isinstance(event, Frame):
                 if record.port is not None:
                     self._route_up(self.router.receive_frame(record.port, event, now), now, events)
+                    if event.type == TREE_ANNOUNCEMENT and not record.announced:
+                        # From now on the link is a way to somewhere.
+                        record.announced = True
+                        self._ways_changed(now)
             elif isinstance(event, HandshakeCompleted):
                 self._open_peering(link, record, event.key, now, events)
             else:
@@ -288,7 +303,7 @@ class Stack:
                     events += received
                     if received and isinstance(received[0], StreamAccepted):
                         # The far end is there, whatever has kept dials of ours to it unanswered so far.
-                        self.socket.wake(event.source, now)
+                        self._key_is_there(event.source, now)
                 else:
                     self.counters["packets for other keys"] += 1
             elif isinstance(event, PeerAtFault):
@@ -296,40 +311,58 @@ class Stack:
             else:
                 events.append(event)
                 if isinstance(event, TreeChanged):
-                    self.socket.wake_all(now)
+                    self._ways_changed(now)
+                    # Whoever knows our old coordinates sends there until we show it the new ones (§6).
+                    self.socket.acknowledge_all(now)
                 else:
-                    self.socket.wake(event.key, now)
+                    self._key_is_there(event.key, now)
+                    if isinstance(event, RouteLearned):
+                        # What we said when we moved had no way to go.
+                        self.socket.acknowledge(event.key, now)
 
-    def _link_towards(self, route: Route | None) -> int | None:
-        """Return the link that a packet would leave by; None where nobody we know of is nearer to its key than we."""
-        return self._link_of_port.get(route.port) if route is not None else None
+    def _ways_changed(self, now: float) -> None:
+        """What had no answer may have one now, from whomever it is."""
+        self._changed_at = now
+        self.socket.wake_all(now)
+
+    def _key_is_there(self, key: PublicKey, now: float) -> None:
+        """The same for one key."""
+        self.socket.wake(key, now)
+        for stream in self._dials.get(key, ()):
+            self._dials[key][stream] = now
 
     def _send_packets(self, key: PublicKey, now: float) -> None:
         route = self.router.route(key, now)
-        link = self._link_towards(route)
+        link = self._link_of_port.get(route.port) if route is not None else None
         if route is None or link is None:
-            # What is sent now is lost, as on any bad path, and the session's own timers repeat it; a dial is given
-            # up when no route turns up.
+            # Nobody we know of is nearer to the key than we. What is sent now is lost, as on any bad path, and the
+            # session's own timers repeat it.
             self.counters["packets without a route"] += len(self.socket.packets_to_send(key, _NO_ROUTE_LIMIT, now))
-            if self.socket.connecting(key) and key not in self._unroutable:
-                self._unroutable[key] = now + ROUTE_GRACE
-                self._deadlines.schedule(_GRACE, now + ROUTE_GRACE)
             return
-        self._unroutable.pop(key, None)
         room = self._links[link].peering.room(key, self.identity.key)
         if room > 0:
             for packet in self.socket.packets_to_send(key, room, now):
                 self.router.send_packet(route, packet, now)
 
+    def _is_known(self, key: PublicKey, now: float) -> bool:
+        """Tell whether a way leads to the very key, and not only to where it would be."""
+        route = self.router.route(key, now)
+        return route is not None and route.watermark.key == key
+
     def _end_grace(self, now: float, events: list[StackEvent]) -> None:
-        """Fail the dials that have waited long enough for a route."""
-        for key, until in list(self._unroutable.items()):
-            if until > now:
-                self._deadlines.schedule(_GRACE, until)
-                continue
-            del self._unroutable[key]
-            if self._link_towards(self.router.route(key, now)) is None:
-                events += self.socket.fail_connecting(key, UnreachableError(f"no route to {key.hex()}"), now)
+        """Fail the dials that have waited long enough."""
+        for key, dials in list(self._dials.items()):
+            for stream, since in list(dials.items()):
+                until = max(since, self._changed_at) + self._route_grace
+                if until > now:
+                    self._deadlines.schedule(_GRACE, until)
+                    continue
+                del dials[stream]
+                if self._is_known(key, now):
+                    continue  # so it is there, or was a moment ago, and has the session's own time to answer
+                events += self.socket.fail_connecting(stream, UnreachableError(f"nothing of {key.hex()} is there"), now)
+            if not dials:
+                del self._dials[key]
 
     def _fail(self, link: int, error: PineconeError, now: float, events: list[StackEvent]) -> None:
         """Give a link up, once: what its peering finds wrong behind the frame that ended it is no news."""

@@ -12,6 +12,7 @@ from pinecone_transport.links import HostPort, parse_listen, parse_peer
 
 MAX_PORTS: Final = 253
 """As many links a node can number (§2)."""
+MAX_SECONDS: Final = 3600
 
 _T = TypeVar("_T")
 
@@ -42,6 +43,8 @@ class NodeConfig:
         hop_limiting: Whether frames lose a hop at each node, as in Dendrite's networks.
         max_links: Links in all, from which on none is let in, 1 to 253; we may dial more.
         max_links_per_address: Links that may come in from one IP address.
+        dead_after: Seconds for which the way to a node may be interrupted without harm to streams with it.
+        dial_grace: Seconds after which a dial that nothing answers fails.
     """
 
     key_file: str | None = None
@@ -51,6 +54,8 @@ class NodeConfig:
     hop_limiting: bool = True
     max_links: int = 200
     max_links_per_address: int = 32
+    dead_after: float = 30.0
+    dial_grace: float = 2.0
 
 
 def parse_node_config(options: Mapping[str, object]) -> NodeConfig:
@@ -72,6 +77,8 @@ def parse_node_config(options: Mapping[str, object]) -> NodeConfig:
         hop_limiting=_boolean(options, "hop_limiting", defaults.hop_limiting),
         max_links=_number(options, "max_links", defaults.max_links, MAX_PORTS),
         max_links_per_address=_number(options, "max_links_per_address", defaults.max_links_per_address, MAX_PORTS),
+        dead_after=_seconds(options, "dead_after", defaults.dead_after),
+        dial_grace=_seconds(options, "dial_grace", defaults.dial_grace),
     )
 
 
@@ -96,6 +103,13 @@ def _number(options: Mapping[str, object], name: str, default: int, highest: int
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= highest:
         raise ConfigurationError(name, f"should be a number from 1 to {highest}, not {value!r}.")
     return value
+
+
+def _seconds(options: Mapping[str, object], name: str, default: float) -> float:
+    value = options.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= MAX_SECONDS:
+        raise ConfigurationError(name, f"should be a number of seconds from 1 to {MAX_SECONDS}, not {value!r}.")
+    return float(value)
 
 
 def _addresses(options: Mapping[str, object], name: str, parse: Callable[[str], _T]) -> tuple[_T, ...]:

@@ -29,6 +29,7 @@ from pinecone_transport.node.tcp_peerings import TcpPeerings
 from pinecone_transport.node.turns import NodeEvent, Turns
 from pinecone_transport.randomness import RandomSource
 from pinecone_transport.router import RouteLearned, TreeChanged, WakeupReceived
+from pinecone_transport.session import UtpLimits
 from pinecone_transport.stack import LinkLost, LinkUp, Stack
 
 logger = logging.getLogger("pinecone_transport.node")
@@ -69,6 +70,8 @@ class Node(Service):
             unix_time=time.time() - now,
             now=now,
             hop_limiting=config.hop_limiting,
+            limits=UtpLimits(dead_after=config.dead_after),
+            route_grace=config.dial_grace,
         )
         self._links: Final = LinkTable(
             self._stack, max_links=config.max_links, max_links_per_address=config.max_links_per_address

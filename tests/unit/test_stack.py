@@ -258,6 +258,95 @@ def test_a_dial_that_gets_a_route_within_its_grace_succeeds_at_once() -> None:
     assert pair.of(0, StreamLost) == []
 
 
+def test_a_dial_to_a_key_that_nobody_has_fails_when_its_grace_is_over_although_a_link_takes_it() -> None:
+    pair = Recorder()
+    pair.line()
+    network, stack = pair.network, pair.network.stack(0)
+    nobody = network.key(1)[:-1] + bytes((network.key(1)[-1] - 1,))
+    assert stack.router.route(nobody, network.now) is not None
+    started = network.now
+    stream = stack.connect(nobody, network.now)
+    network.turn(0)
+    network.run(ROUTE_GRACE - 0.05)
+    assert pair.of(0, StreamLost) == []
+    network.run(0.1)
+    (lost,) = pair.of(0, StreamLost)
+    assert isinstance(lost, StreamLost)
+    assert (lost.stream, type(lost.error)) == (stream, UnreachableError)
+    assert network.now < started + ROUTE_GRACE + 0.1
+
+
+def test_the_grace_of_a_dial_begins_anew_when_a_link_comes_up() -> None:
+    pair = Recorder()
+    network, stack = pair.network, pair.network.stack(0)
+    nobody = network.key(1)[:-1] + bytes((network.key(1)[-1] - 1,))
+    stack.connect(nobody, network.now)
+    network.turn(0)
+    network.run(ROUTE_GRACE - 0.5)
+    network.connect(0, 1, latency=0.001)
+    network.run(ROUTE_GRACE - 0.5)
+    assert pair.of(0, StreamLost) == []
+    network.run(1.0)
+    assert len(pair.of(0, StreamLost)) == 1
+
+
+def test_a_dial_to_a_node_that_we_know_is_given_more_than_its_grace() -> None:
+    pair = Recorder()
+    pair.line()
+    network, stack = pair.network, pair.network.stack(0)
+    network.links[0].loss = 1.0
+    stream = stack.connect(network.key(1), network.now)
+    network.turn(0)
+    network.run(ROUTE_GRACE + 1.0)
+    assert pair.of(0, StreamLost) == []
+    network.links[0].loss = 0.0
+    network.run(2.5)
+    assert pair.of(0, StreamConnected) == [StreamConnected(stream)]
+
+
+def test_the_grace_of_a_dial_begins_anew_with_news_of_its_key() -> None:
+    line = Recorder(4)
+    network, stack = line.network, line.network.stack(0)
+    network.connect(0, 1)
+    network.run(10.0)
+    stream = stack.connect(network.key(3), network.now)
+    network.turn(0)
+    network.run(ROUTE_GRACE - 0.3)
+    network.connect(2, 3, latency=0.001)
+    network.connect(1, 2, latency=0.001)
+    network.run(5.0)
+    assert line.of(0, StreamLost) == []
+    assert line.of(0, StreamConnected) == [StreamConnected(stream)]
+
+
+# Where the higher of two keys moves, the way to the lower has to be found anew, by that one's next bootstrap (§5).
+@pytest.mark.parametrize(("stays", "moves", "within"), [(1, 0, 0.5), (0, 1, 6.0)])
+def test_a_node_that_moved_shows_its_new_coordinates_to_whom_it_has_streams_with(
+    stays: int, moves: int, within: float
+) -> None:
+    line = Recorder(4)
+    network = line.network
+    for near, far in ((3, 2), (3, stays), (2, moves)):
+        network.connect(near, far)
+    network.run(20.0)
+    a, b = network.stack(stays), network.stack(moves)
+    stream = a.connect(b.identity.key, network.now)
+    network.turn(stays)
+    network.run(3.0)
+    assert line.of(stays, StreamConnected) == [StreamConnected(stream)]
+    before = b.router.coordinates
+    route = a.router.route(b.identity.key, network.now)
+    assert route is not None
+    assert route.coordinates == before
+    network.connect(3, moves)
+    network.cut(2)
+    network.run(within)
+    assert b.router.coordinates not in {before, ()}
+    route = a.router.route(b.identity.key, network.now)
+    assert route is not None
+    assert route.coordinates == b.router.coordinates
+
+
 def test_a_dial_without_answer_is_repeated_at_once_when_its_far_end_dials_us() -> None:
     pair = Recorder()
     pair.line()

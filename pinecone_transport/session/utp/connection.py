@@ -32,6 +32,7 @@ from pinecone_transport.session.utp.packet import (
     encode_reset,
 )
 from pinecone_transport.session.utp.receive_buffer import MAX_AHEAD, ReceiveBuffer
+from pinecone_transport.session.utp.rtt import NEVER
 from pinecone_transport.session.utp.sender import Sender
 from pinecone_transport.session.utp.states import TRANSITIONS, Input, State
 
@@ -41,6 +42,8 @@ PROBE_DUE: Final = 4
 
 WAKE_INTERVAL: Final = 0.1
 """Seconds between two times that a connection sends again because its path may be back."""
+ASKED_PATIENCE: Final = 1.0
+"""Seconds that an acceptor whom the dialler has asked waits longer before it asks, so that not both ask."""
 INTRODUCTIONS: Final = 3
 """How often a dialler that has nothing to say repeats the packet that shows the acceptor that it is there."""
 
@@ -66,16 +69,21 @@ class Connection:
 
     __slots__ = (
         "_advertised",
+        "_asked_at",
         "_counters",
         "_heard_at",
         "_introductions",
+        "_is_dialler",
         "_limits",
         "_opened_at",
+        "_patience",
         "_probed_at",
         "_receive_buffer",
         "_reply_micro",
         "_rtt",
         "_syns",
+        "_wake_at",
+        "_wake_wanted_at",
         "_woken_at",
         "due",
         "key",
@@ -109,12 +117,17 @@ class Connection:
         self._limits: Final = limits
         self._opened_at: Final = now
         self._rtt: Final = budget.rtt
+        self._patience: Final = limits.patience
+        self._is_dialler: Final = syn is None
         self._advertised = limits.receive_window
         self._heard_at = self._probed_at = now
+        self._asked_at = NEVER
         self._reply_micro = 0
         self._introductions = 0
         self._syns = 0
         self._woken_at = now - WAKE_INTERVAL
+        self._wake_wanted_at = now
+        self._wake_at = NEVER
         if syn is None:
             self.state = State.SYN_SENT
             self.due = SYN_DUE
@@ -164,16 +177,45 @@ class Connection:
             events.append(StreamLost(self.stream, error))
         self.end()
 
+    def acknowledge(self) -> bool:
+        """Send an acknowledgement although nothing came; return False if that is too early."""
+        if self.state is State.SYN_SENT or self.state is State.SYN_RECEIVED:
+            return False
+        self.due |= ACK_DUE
+        return True
+
     def wake(self, now: float) -> None:
-        """The way to the far end may be back: send again at once what had no answer in its time."""
-        if now < self._woken_at + WAKE_INTERVAL:
+        """The way to the far end may be back: send again what had no answer in its time.
+
+        That is at once, unless it was done just now, or an answer is not due yet: then as soon as it makes sense.
+        """
+        self._wake_wanted_at = now
+        self._try_wake(now)
+
+    def _try_wake(self, now: float) -> None:
+        self._wake_at = at = self._next_wake()
+        if now < at:
             return
+        self._wake_at = NEVER
+        self._woken_at = now
         if self.state is State.SYN_SENT:
             self.due |= SYN_DUE
             self.sender.timer.restart(now)
-        elif not self.sender.wake(now):
-            return
-        self._woken_at = now
+        elif self.sender.buffer.outstanding:
+            self.sender.wake(now)
+        else:
+            self._probed_at = now
+            self.due |= PROBE_DUE
+
+    def _next_wake(self) -> float:
+        """Return when sending again makes sense; `NEVER` if all has been answered since it was asked for."""
+        soonest = self._woken_at + WAKE_INTERVAL
+        sender = self.sender
+        if self.state is State.SYN_SENT:
+            return soonest
+        if sender.buffer.outstanding:
+            return max(soonest, sender.overdue_at()) if sender.progress_at <= self._wake_wanted_at else NEVER
+        return soonest if self._probed_at > self._heard_at else NEVER
 
     # From below
 
@@ -260,6 +302,8 @@ class Connection:
         buffer = self._receive_buffer
         data = buffer.receive(packet.seq_nr, packet.payload, packet.type == ST_FIN)
         if data is None:
+            if not packet.payload:
+                self._asked_at = self._heard_at
             return
         if data:
             events.append(StreamData(self.stream, data))
@@ -324,31 +368,32 @@ class Connection:
 
     def deadline(self, now: float) -> float:
         """Return when `handle_timer` is to be called, if nothing else happens before."""
-        limits = self._limits
         if self.state is State.SYN_SENT or self.state is State.SYN_RECEIVED:
-            return min(self.sender.timer.at, self._opened_at + limits.connect_timeout)
-        if self.sender.pending():
-            return self.sender.deadline(now)
-        return min(self._probe_at(), self._heard_at + limits.keepalive_after + limits.dead_after)
+            return min(self.sender.timer.at, self._wake_at, self._opened_at + self._limits.connect_timeout)
+        at = self.sender.deadline(now) if self.sender.pending() else self._probe_at()
+        return min(at, self._wake_at, self._heard_at + self._patience)
 
     def handle_timer(self, now: float, events: list[SessionEvent]) -> None:
         """Do what is due; harmless when called too early."""
-        limits = self._limits
+        if now >= self._wake_at:
+            self._try_wake(now)
         if self.state is State.SYN_SENT or self.state is State.SYN_RECEIVED:
-            if now >= self._opened_at + limits.connect_timeout:
+            if now >= self._opened_at + self._limits.connect_timeout:
                 self.fail(StreamTimeoutError("the far end did not answer"), events)
             elif now >= self.sender.timer.at:
                 self.sender.timer.back_off(now)
                 self.due |= SYN_DUE
                 self.repeated = True
+        elif now >= self._heard_at + self._patience:
+            self._give_up(events)
         elif self.sender.pending():
             if self.sender.is_dead(now):
                 self._give_up(events)
             elif self.sender.handle_timer(now):
                 self.repeated = True
-        elif now >= self._heard_at + limits.keepalive_after + limits.dead_after:
-            self._give_up(events)
         elif now >= self._probe_at():
+            if self._probed_at > self._heard_at:
+                self.repeated = True
             self._probed_at = now
             self._introductions = max(0, self._introductions - 1)
             self.due |= PROBE_DUE
@@ -359,7 +404,15 @@ class Connection:
         An acceptor that had nothing but our SYN does not yet know of the stream, and what it answers to a question does
         not differ from what it answers to a SYN, so it is asked a few times soon.
         """
-        interval = self.sender.timer.timeout() if self._introductions else self._limits.keepalive_after
+        limits = self._limits
+        if self._introductions:
+            interval = self.sender.timer.timeout()
+        elif self._probed_at > self._heard_at:
+            interval = limits.max_rto
+        elif self._asked_at == self._heard_at and not self._is_dialler:
+            interval = limits.keepalive_after + ASKED_PATIENCE
+        else:
+            interval = limits.keepalive_after
         return max(self._heard_at, self._probed_at) + interval
 
     def _give_up(self, events: list[SessionEvent]) -> None:

@@ -22,10 +22,11 @@ class UtpLimits:
         resets: Answers to packets of unknown connections that wait for being sent.
         resets_per_key: The same for one key.
         connect_timeout: Seconds after which a dial without an answer fails.
-        dead_after: Seconds after which a stream whose data is not acknowledged, or that answers no probe, is lost.
+        dead_after: Seconds for which the path may be interrupted without harm to its streams.
         keepalive_after: Seconds of silence on an open stream after which the far end is asked whether it is there.
         min_rto: Seconds that a packet is given to be acknowledged at least. Go nodes hold acknowledgements for 0.5 s.
-        max_rto: Seconds above which waiting longer and longer for an acknowledgement stops.
+        max_rto: Seconds above which waiting longer and longer for an acknowledgement, or for an answer to the question
+            whether the far end is there, stops.
     """
 
     packet: int = 8192
@@ -41,6 +42,14 @@ class UtpLimits:
     resets_per_key: int = 16
     connect_timeout: float = 15.0
     dead_after: float = 30.0
-    keepalive_after: float = 29.0
+    keepalive_after: float = 5.0
     min_rto: float = 1.0
     max_rto: float = 2.0
+
+    @property
+    def patience(self) -> float:
+        """Seconds of silence, or of data that is not acknowledged, after which a stream is lost.
+
+        When an interruption ends, the next packet may be as late as ``max_rto``, and its answer takes a while.
+        """
+        return self.dead_after + 2 * self.max_rto

@@ -7,8 +7,9 @@ from typing import Final, final
 NEVER: Final = float("inf")
 
 _INITIAL_RTO: Final = 1.0
-_LONGEST_RTO: Final = 6.0
-"""Seconds. Lost acknowledgements look like a long way; a few of them must not use up the patience of a stream."""
+_LONGEST_RTO: Final = 2.0
+"""Seconds, unless no answer has ever come sooner. Queues and lost acknowledgements look like a long way; a few of them
+must not use up the patience of a stream."""
 _MAX_BACKOFF: Final = 8
 
 
@@ -40,7 +41,8 @@ class RttEstimator:
         else:
             self._variation = seconds / 2
             self.smoothed = self.minimum = seconds
-        self.timeout = max(self._floor, min(self.smoothed + 4 * self._variation, _LONGEST_RTO))
+        longest = max(_LONGEST_RTO, 2 * self.minimum)
+        self.timeout = max(self._floor, min(self.smoothed + 4 * self._variation, longest))
 
 
 @final

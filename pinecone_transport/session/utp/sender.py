@@ -21,6 +21,7 @@ class Sender:
 
     Attributes:
         buffer: The bytes and packets.
+        progress_at: When the far end last acknowledged something new; or when there was something to send again.
         timer: When the oldest outstanding packet, or the question for a larger window, goes out again.
         segment: Payload of a full packet, bytes.
     """
@@ -31,11 +32,12 @@ class Sender:
         "_counters",
         "_duplicate_acks",
         "_limits",
+        "_patience",
         "_peer_window",
-        "_progress_at",
         "_room_wanted",
         "_window_probe",
         "buffer",
+        "progress_at",
         "segment",
         "timer",
     )
@@ -44,7 +46,8 @@ class Sender:
         self._budget: Final = budget
         self._counters: Final = counters
         self._limits: Final = limits
-        self._answered_at = self._progress_at = now
+        self._patience: Final = limits.patience
+        self._answered_at = self.progress_at = now
         self._duplicate_acks = 0
         self._peer_window = 0
         self._room_wanted = False
@@ -56,7 +59,7 @@ class Sender:
     def open(self, wnd_size: int, now: float) -> None:
         """The far end is there, and takes so many bytes."""
         self._peer_window = wnd_size
-        self._answered_at = self._progress_at = now
+        self._answered_at = self.progress_at = now
         self.timer.stop()
 
     # From above
@@ -75,7 +78,7 @@ class Sender:
         if not data:
             return
         if not self.buffer.held:
-            self._progress_at = now
+            self.progress_at = now
         self.buffer.write(data)
         if not self.room():
             self._room_wanted = True
@@ -83,17 +86,18 @@ class Sender:
     def finish(self, now: float) -> None:
         """Put the end behind what was written."""
         if not self.buffer.held:
-            self._progress_at = now
+            self.progress_at = now
         self.buffer.finished = True
         self._room_wanted = False
 
-    def wake(self, now: float) -> bool:
-        """The path may be back: have sent again what had no answer in its time; tell whether there is any."""
-        if not self.buffer.outstanding or now - self._progress_at <= 2 * self._budget.rtt.smoothed:
-            return False
+    def overdue_at(self) -> float:
+        """Return when what is outstanding should have been acknowledged by a path that is as it was."""
+        return self.progress_at + 2 * self._budget.rtt.smoothed
+
+    def wake(self, now: float) -> None:
+        """The path may be back: have what is outstanding sent again."""
         self.buffer.lose_all()
         self.timer.restart(now)
-        return True
 
     # From below
 
@@ -113,7 +117,7 @@ class Sender:
         self._peer_window = packet.wnd_size
         if self._window_shut():
             # It is alive and takes nothing: that is patience, not death.
-            self._progress_at = now
+            self.progress_at = now
         if self._room_wanted and self._limits.send_buffer - buffer.held >= self._writable_from():
             self._room_wanted = False
             return True
@@ -129,7 +133,7 @@ class Sender:
         if buffer.sampled_at:
             self._budget.rtt.add_sample(now - buffer.sampled_at)
         self._budget.acknowledged(count, reply_micro, now)
-        self._progress_at = now
+        self.progress_at = now
         self._duplicate_acks = 0
         self._window_probe = False
         if buffer.outstanding:
@@ -172,11 +176,11 @@ class Sender:
         if self.timer.at == NEVER and not self.has_data():
             # The window is shut and no packet is out whose acknowledgement would open it.
             self.timer.start(now)
-        return min(self.timer.at, self._progress_at + self._limits.dead_after)
+        return min(self.timer.at, self.progress_at + self._patience)
 
     def is_dead(self, now: float) -> bool:
         """Tell whether what is `pending` has been so for too long."""
-        return now >= self._progress_at + self._limits.dead_after
+        return now >= self.progress_at + self._patience
 
     def handle_timer(self, now: float) -> bool:
         """Have sent again what was not acknowledged in time; return True if the path may be at fault."""

@@ -138,18 +138,13 @@ class UtpSocket:
             connection.acknowledge_received_data(length)
             self._touch(connection, now)
 
-    def connecting(self, key: PublicKey) -> bool:
-        """Tell whether a dial to the key waits for its answer."""
-        remote = self._remotes.get(key)
-        return remote is not None and any(c.state is State.SYN_SENT for c in remote.connections.values())
-
-    def fail_connecting(self, key: PublicKey, error: PineconeError, now: float) -> list[SessionEvent]:
-        """Give up every dial to the key that waits for its answer: a `StreamLost` with ``error`` for each."""
+    def fail_connecting(self, stream: int, error: PineconeError, now: float) -> list[SessionEvent]:
+        """Give a dial up if it still waits for its answer: a `StreamLost` with ``error``."""
         events: list[SessionEvent] = []
-        for connection in self._connections_with(key):
-            if connection.state is State.SYN_SENT:
-                connection.fail(error, events)
-                self._touch(connection, now)
+        connection = self._find(stream)
+        if connection is not None and connection.state is State.SYN_SENT:
+            connection.fail(error, events)
+            self._touch(connection, now)
         return events
 
     def wake(self, key: PublicKey, now: float) -> None:
@@ -162,6 +157,18 @@ class UtpSocket:
         """`wake` for every key."""
         for key in list(self._remotes):
             self.wake(key, now)
+
+    def acknowledge(self, key: PublicKey, now: float) -> None:
+        """Send the key an acknowledgement if it has an open stream: the frame around it says where we are."""
+        for connection in self._connections_with(key):
+            if connection.acknowledge():
+                self._touch(connection, now)
+                break
+
+    def acknowledge_all(self, now: float) -> None:
+        """`acknowledge` for every key."""
+        for key in list(self._remotes):
+            self.acknowledge(key, now)
 
     # From below
 

@@ -19,6 +19,8 @@ def test_everything_can_be_given() -> None:
             "hop_limiting": False,
             "max_links": 10,
             "max_links_per_address": 2,
+            "dead_after": 120,
+            "dial_grace": 7.5,
         }
     ) == NodeConfig(
         key_file="/var/lib/node.key",
@@ -28,6 +30,8 @@ def test_everything_can_be_given() -> None:
         hop_limiting=False,
         max_links=10,
         max_links_per_address=2,
+        dead_after=120.0,
+        dial_grace=7.5,
     )
 
 
@@ -47,6 +51,9 @@ def test_null_is_as_if_it_was_not_there(name: str) -> None:
         ({"max_links": 254}, "max_links", "a number from 1 to 253"),
         ({"max_links": True}, "max_links", "a number from 1 to 253"),
         ({"max_links_per_address": "8"}, "max_links_per_address", "a number from 1 to 253"),
+        ({"dead_after": 0}, "dead_after", "a number of seconds from 1 to 3600"),
+        ({"dial_grace": True}, "dial_grace", "a number of seconds from 1 to 3600"),
+        ({"dial_grace": "2 s"}, "dial_grace", "a number of seconds from 1 to 3600"),
         ({"peers": "relay:1"}, "peers", "should be a list"),
         ({"peers": {"a": 1}}, "peers", "should be a list"),
         ({"peers": ["a:1", 7]}, "peers.1", "should be an address"),

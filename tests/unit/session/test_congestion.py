@@ -149,4 +149,12 @@ def test_the_timeout_follows_the_round_trip_time_and_never_falls_below_its_floor
     assert rtt.minimum == 0.01
     for _ in range(50):
         rtt.add_sample(20.0)
+    assert rtt.timeout == 2.0
+
+
+def test_the_timeout_exceeds_two_seconds_only_where_no_answer_ever_came_sooner() -> None:
+    rtt = RttEstimator(0.5)
+    rtt.add_sample(3.0)
     assert rtt.timeout == 6.0
+    rtt.add_sample(0.9)
+    assert rtt.timeout == 2.0
