@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pinecone_transport.node.config import ConfigurationError
-from synapse_module.lock import lock_key_file
+from pinecone_transport.node.lock import lock_key_file
 from synapse_module.overlay_settings import Finding, Severity
 
 

@@ -17,13 +17,13 @@ from twisted.web.client import readBody
 from twisted.web.iweb import IAgent
 
 from pinecone_transport.node.config import ConfigurationError, NodeConfig
+from pinecone_transport.node.lock import lock_key_file
 from pinecone_transport.node.node import Node
 from synapse_module.agent import SCHEME, FederationAgent, Outcome, ignore_outcome
 from synapse_module.config import DNS_NAMED, NodeKey, node_key, parse_options
 from synapse_module.greeting import Greetings
 from synapse_module.keys import FencedKeyFetcher, NameKeyFetcher
 from synapse_module.listener import OverlaySite
-from synapse_module.lock import lock_key_file
 from synapse_module.synapse_internals import PreserveLoggingContext, SynapseInternals
 from synapse_module.wakeup import Wakeups
 from twisted_endpoints import PineconeAgent, PineconeServerEndpoint

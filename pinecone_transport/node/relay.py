@@ -15,6 +15,7 @@ from twisted.python.log import PythonLoggingObserver
 from pinecone_transport.identity import Identity
 from pinecone_transport.node.config import ConfigurationError, parse_node_config
 from pinecone_transport.node.keyfile import read_key_file, write_key_file
+from pinecone_transport.node.lock import lock_key_file
 from pinecone_transport.node.node import Node
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def run_relay(options: Mapping[str, object], *, say: Callable[[str], None], verb
         verbose: Log at DEBUG instead of INFO.
 
     Raises:
-        ConfigurationError: An option is wrong.
+        ConfigurationError: An option is wrong, or another process runs a node with this key.
         KeyFileError: The key cannot be read or made.
     """
     from twisted.internet import reactor
@@ -41,7 +42,9 @@ def run_relay(options: Mapping[str, object], *, say: Callable[[str], None], verb
     if config.key_file is None:
         raise ConfigurationError("key_file", "where is the node's key to be? Give --key-file PATH.")
     _log_to_stderr(verbose)
-    node = Node(_key(config.key_file, say), config, cast(IReactorTime, reactor))
+    identity = _key(config.key_file, say)
+    lock_key_file(Path(config.key_file))  # held until the process ends
+    node = Node(identity, config, cast(IReactorTime, reactor))
     node.startService()
     say(f"Node {node.identity.server_name}")
     for address in node.listening_addresses():

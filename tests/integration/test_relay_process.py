@@ -116,3 +116,19 @@ def test_a_port_that_is_taken_is_one_sentence_and_status_1(
     assert second.stderr == (
         f"Error: listen.0: cannot listen on {address}: Address already in use; choose another port or address.\n"
     )
+
+
+def test_a_second_node_with_the_same_key_is_refused_in_one_sentence(
+    processes: list[subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    start(processes, tmp_path, "first", "--listen", "127.0.0.1:0")
+    second = subprocess.run(
+        [*PINECONE, "node", "--key-file", str(tmp_path / "first.key"), "--listen", "127.0.0.1:0"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert second.returncode == 1
+    assert "Another process runs a node with the key in" in second.stderr
+    assert "Traceback" not in second.stderr

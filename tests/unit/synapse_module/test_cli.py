@@ -14,9 +14,9 @@ from click.testing import CliRunner, Result
 
 from pinecone_transport.identity import Identity
 from pinecone_transport.node.keyfile import write_key_file
+from pinecone_transport.node.lock import lock_key_file
 from synapse_module.check import check_homeserver
 from synapse_module.cli import check, new_homeserver
-from synapse_module.lock import lock_key_file
 from synapse_module.overlay_settings import KEYS_ONLY, RELAY_ONLY
 
 Settings = dict[str, Any]

@@ -13,9 +13,9 @@ from pinecone_transport.identity import Identity
 from pinecone_transport.links import HostPort
 from pinecone_transport.node.config import ConfigurationError
 from pinecone_transport.node.keyfile import read_key_file
+from pinecone_transport.node.lock import lock_key_file
 from synapse_module import PineconeModule
 from synapse_module.config import node_key
-from synapse_module.lock import lock_key_file
 
 IDENTITY = Identity(b"\x03" * 32)
 SIGNING_KEY_FILE = Path("/nowhere/signing.key")

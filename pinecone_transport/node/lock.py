@@ -26,6 +26,6 @@ def lock_key_file(path: Path) -> int:
     except OSError:
         os.close(descriptor)
         raise ConfigurationError(
-            "", f"Another process runs a node with the key in {path}: a key has one node, in Synapse's main process."
+            "", f"Another process runs a node with the key in {path}: a key has one node."
         ) from None
     return descriptor
