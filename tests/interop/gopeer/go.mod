@@ -1,0 +1,28 @@
+module gopeer
+
+go 1.21
+
+require (
+	github.com/matrix-org/pinecone v0.11.1-0.20230810010612-ea4c33717fd7
+	github.com/neilalexander/utp v0.1.1-0.20210622132614-ee9a34a30488
+)
+
+require (
+	github.com/Arceliar/phony v0.0.0-20210209235338-dde1a8dca979 // indirect
+	github.com/go-task/slim-sprig v0.0.0-20230315185526-52ccab3ef572 // indirect
+	github.com/golang/mock v1.6.0 // indirect
+	github.com/google/pprof v0.0.0-20230808223545-4887780b67fb // indirect
+	github.com/gorilla/websocket v1.5.0 // indirect
+	github.com/klauspost/compress v1.15.9 // indirect
+	github.com/onsi/ginkgo/v2 v2.11.0 // indirect
+	github.com/quic-go/qtls-go1-20 v0.3.2 // indirect
+	github.com/quic-go/quic-go v0.37.4 // indirect
+	go.uber.org/atomic v1.9.0 // indirect
+	golang.org/x/crypto v0.12.0 // indirect
+	golang.org/x/exp v0.0.0-20230809150735-7b3493d9a819 // indirect
+	golang.org/x/mod v0.12.0 // indirect
+	golang.org/x/net v0.14.0 // indirect
+	golang.org/x/sys v0.11.0 // indirect
+	golang.org/x/tools v0.12.0 // indirect
+	nhooyr.io/websocket v1.8.7 // indirect
+)

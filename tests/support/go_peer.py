@@ -1,0 +1,193 @@
+"""The Go peer as a process: built once, started on loopback, asked by JSON lines, ended by its pid."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import itertools
+import json
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.protocol import ProcessProtocol
+from twisted.python.failure import Failure
+
+from pinecone_transport.identity import Identity
+
+SOURCE = Path(__file__).parents[1] / "interop" / "gopeer"
+CACHE = Path(__file__).parents[2] / ".cache" / "gopeer"
+
+MODULE_FILES = {"0.37": "go.mod", "0.48": "quic-go-0.48.mod"}
+"""By the version of quic-go: Pinecone's own, and Dendrite's."""
+
+
+class GoPeerMissingError(Exception):
+    """There is no toolchain, or no modules, to build the Go peer with."""
+
+
+class GoPeerError(Exception):
+    """A command of the Go peer failed, or the Go peer ended."""
+
+
+def build_go_peer() -> dict[str, str]:
+    """Build the Go peer where that was not done yet; return the programs' paths by the version of quic-go.
+
+    Raises:
+        GoPeerMissingError: There is no Go toolchain, or the modules cannot be downloaded.
+        CalledProcessError: The build failed.
+    """
+    go = shutil.which("go")
+    if go is None:
+        raise GoPeerMissingError(
+            "there is no Go toolchain: install Go 1.22 or later to test against Pinecone's own nodes"
+        )
+    digest = hashlib.sha256(subprocess.check_output([go, "version"]))
+    for path in sorted(SOURCE.iterdir()):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    CACHE.mkdir(parents=True, exist_ok=True)
+    programs = {}
+    with (CACHE / "lock").open("w") as lock:  # parallel test runners
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for version, module_file in MODULE_FILES.items():
+            program = CACHE / f"gopeer-{version}-{digest.hexdigest()[:16]}"
+            if not program.exists():
+                _build(go, module_file, program)
+            programs[version] = str(program)
+    return programs
+
+
+def _build(go: str, module_file: str, program: Path) -> None:
+    for old in CACHE.glob(program.name.rpartition("-")[0] + "-*"):
+        old.unlink()
+    unfinished = program.with_suffix(".new")
+    modules = subprocess.run(
+        [go, "mod", "download", f"-modfile={module_file}"], cwd=SOURCE, capture_output=True, text=True, check=False
+    )
+    if modules.returncode:
+        raise GoPeerMissingError(f"the Go peer's modules cannot be downloaded: {modules.stderr.strip()[-200:]}")
+    options = ["-trimpath", "-buildvcs=false", f"-modfile={module_file}"]
+    subprocess.run([go, "build", *options, "-o", str(unfinished), "."], cwd=SOURCE, check=True)
+    unfinished.rename(program)
+
+
+class GoPeer(ProcessProtocol):
+    """A Go node of a test.
+
+    Args:
+        program: Its path.
+        identity: Its key.
+        sessions: ``quic``, ``utp`` or ``none``.
+        listen: Where it takes peerings; again the same for one that is restarted.
+        peers: Addresses that it dials.
+        transfer_time: Seconds that a request or an answer may take.
+
+    Attributes:
+        ready: Fires when it listens.
+        ended: Fires when the process is gone.
+        address: That it listens on, once ``ready``.
+        log: What its router said.
+    """
+
+    def __init__(
+        self,
+        program: str,
+        identity: Identity,
+        *,
+        sessions: str = "utp",
+        listen: str = "127.0.0.1:0",
+        peers: Sequence[str] = (),
+        transfer_time: int = 60,
+    ) -> None:
+        self.identity = identity
+        self.name = identity.server_name
+        self.sessions = sessions
+        self.address = listen
+        self.ready: Deferred[None] = Deferred()
+        self.ended: Deferred[None] = Deferred()
+        self.log: list[str] = []
+        self._answers: dict[int, Deferred[Any]] = {}
+        self._numbers = itertools.count(1)
+        self._lines: dict[int, bytes] = {1: b"", 2: b""}
+        arguments = {
+            "-seed": identity.seed.hex(),
+            "-listen": listen,
+            "-peers": ",".join(peers),
+            "-sessions": sessions,
+            "-transfer-time": str(transfer_time),
+        }
+        command = [program, *itertools.chain.from_iterable(arguments.items())]
+        self._process = reactor.spawnProcess(self, program, command, {"GOMAXPROCS": "2"})
+
+    # What a node of a test can be asked
+
+    async def state(self) -> dict[str, Any]:
+        return await self.command("state")
+
+    async def request(self, server: str, path: str = "/ping", **options: object) -> dict[str, Any]:
+        """Send a request: GET, or POST of as many bytes as ``upload`` says."""
+        options.setdefault("method", "POST" if "upload" in options else "GET")
+        options.setdefault("timeout", 60.0)
+        return await self.command("request", key=server, path=path, **options)
+
+    async def connect(self, address: str) -> None:
+        await self.command("connect", address=address)
+
+    async def stop(self) -> None:
+        """End the process, without a word to its peers."""
+        if not self.ended.called:
+            with suppress(ProcessExitedAlready):
+                self._process.signalProcess("KILL")
+            await self.ended
+
+    @property
+    def lost_links(self) -> list[str]:
+        """What the log has of lost links, with their reasons."""
+        return [line for line in self.log if "Disconnected from peer" in line or "Refused peering" in line]
+
+    def command(self, name: str, **arguments: object) -> Deferred[Any]:
+        """Fires with the result, or fails with GoPeerError."""
+        number = next(self._numbers)
+        answer: Deferred[Any] = Deferred()
+        self._answers[number] = answer
+        line = json.dumps({"id": number, "command": name, **arguments})
+        self._process.writeToChild(0, line.encode() + b"\n")
+        return answer
+
+    # ProcessProtocol
+
+    def childDataReceived(self, childFD: int, data: bytes) -> None:
+        *lines, self._lines[childFD] = (self._lines[childFD] + data).split(b"\n")
+        take: Callable[[bytes], None] = self._answered if childFD == 1 else self._said
+        for line in lines:
+            take(line)
+
+    def processEnded(self, reason: Failure) -> None:
+        error = GoPeerError(f"the Go peer ended: {reason.getErrorMessage()}; {self.log[-5:]}")
+        answers, self._answers = self._answers, {}
+        for answer in answers.values():
+            answer.errback(error)
+        if not self.ready.called:
+            self.ready.errback(error)
+        self.ended.callback(None)
+
+    def _said(self, line: bytes) -> None:
+        self.log.append(line.decode("utf-8", "replace"))
+
+    def _answered(self, line: bytes) -> None:
+        said = json.loads(line)
+        if "id" not in said:
+            self.address = said["listen"]
+            self.ready.callback(None)
+            return
+        answer = self._answers.pop(said["id"])
+        if "error" in said:
+            answer.errback(GoPeerError(said["error"]))
+        else:
+            answer.callback(said.get("result"))
