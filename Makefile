@@ -3,6 +3,7 @@
 #   make demo    two homeservers that talk through a relay      ARGS="--exit --fresh --base-port 18000"
 #   make check   lint, types, import directions, spelling, docs
 #   make test    the tests                                      ARGS="tests/unit -k tree"
+#   make interop the tests against Pinecone's own nodes (needs Go) and libtorrent
 #   make docs    the documentation, in docs/_build/html
 #   make bench   speed beside plain HTTPS                       ARGS="--quick"
 #   make coverage, make clean
@@ -14,7 +15,7 @@ BIN := $(VENV)/bin
 PACKAGES := pinecone_transport twisted_endpoints synapse_module
 ARGS ?=
 
-.PHONY: help demo check test docs bench coverage clean
+.PHONY: help demo check test interop docs bench coverage clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -38,6 +39,9 @@ ifeq ($(strip $(ARGS)),)
 else
 	$(BIN)/python -m pytest $(ARGS)
 endif
+
+interop: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/interop $(ARGS)
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/sphinx-build -n -W --keep-going -q -b html docs docs/_build/html
