@@ -13,7 +13,7 @@ import click
 from pinecone_transport.errors import PineconeError
 from pinecone_transport.links import parse_listen, parse_peer
 from synapse_module.check import check_homeserver
-from synapse_module.homeserver import Homeserver, write_homeserver
+from synapse_module.homeserver import ROOM_VERSIONS, Homeserver, write_homeserver
 from synapse_module.overlay_settings import Finding, Severity
 
 _COLOURS: Final = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.NOTE: "cyan"}
@@ -65,8 +65,18 @@ def _checked(
     show_default=True,
     help="Whether Synapse sends statistics to its makers.",
 )
-def new_homeserver(
-    directory: Path, port: int, listen: tuple[str, ...], peer: tuple[str, ...], report_stats: str
+@click.option(
+    "--room-version",
+    type=click.Choice(ROOM_VERSIONS),
+    help="Version of new rooms; older Dendrite servers know none above 10. [default: Synapse's own choice]",
+)
+def new_homeserver(  # noqa: PLR0917  # click gives them by name
+    directory: Path,
+    port: int,
+    listen: tuple[str, ...],
+    peer: tuple[str, ...],
+    report_stats: str,
+    room_version: str | None,
 ) -> None:
     """Make a homeserver for the Pinecone overlay in DIRECTORY.
 
@@ -76,7 +86,12 @@ def new_homeserver(
     """
     try:
         homeserver = write_homeserver(
-            directory, client_port=port, listen=listen, peers=peer, report_stats=report_stats == "yes"
+            directory,
+            client_port=port,
+            listen=listen,
+            peers=peer,
+            report_stats=report_stats == "yes",
+            room_version=room_version,
         )
     except PineconeError as error:
         raise click.ClickException(str(error)) from None

@@ -35,13 +35,34 @@ class NodeKey:
     is_homeserver: bool
 
 
-def parse_options(options: Mapping[str, object]) -> NodeConfig:
-    """Return the module's options, which are those of a node.
+@attrs.frozen(kw_only=True)
+class ModuleConfig(NodeConfig):
+    """The module's options: those of a node, and its own.
+
+    Attributes:
+        profiles: Whether other servers may search for users of this one, as far as its user directory shows them.
+            True, because that is how users of the network find each other, and because in the default settings of
+            Synapse it tells nothing that joining a public room would not.
+    """
+
+    profiles: bool = True
+
+
+def parse_options(options: Mapping[str, object]) -> ModuleConfig:
+    """Return the module's options.
 
     Raises:
         ConfigurationError: One of them is unknown or wrong.
     """
-    return parse_node_config(options)
+    known = [field.name for field in attrs.fields(ModuleConfig)]
+    for name in options:
+        if name not in known:
+            raise ConfigurationError(str(name), f"there is no such option; there are {', '.join(known)}.")
+    profiles = options.get("profiles", True)
+    if not isinstance(profiles, bool):
+        raise ConfigurationError("profiles", f"should be true or false, not {profiles!r}.")
+    node = parse_node_config({name: value for name, value in options.items() if name != "profiles"})
+    return ModuleConfig(**attrs.asdict(node, recurse=False), profiles=profiles)
 
 
 def check_name(server_name: str, signing_seed: bytes) -> None:

@@ -23,6 +23,9 @@ MAX_SOCKET_PATH: Final = 103
 CONFIG_FILE: Final = "homeserver.yaml"
 MODULE: Final = "synapse_module.PineconeModule"
 
+ROOM_VERSIONS: Final = ("10", "11", "12")
+"""What may be made the default of new rooms: the stable versions from Dendrite's own default on."""
+
 
 class HomeserverExistsError(PineconeError):
     """The directory for a new homeserver has something in it already."""
@@ -48,6 +51,7 @@ def write_homeserver(
     listen: Iterable[str] = (),
     peers: Iterable[str] = (),
     report_stats: bool = False,
+    room_version: str | None = None,
     identity: Identity | None = None,
     settings: Mapping[str, object] | None = None,
 ) -> Homeserver:
@@ -59,6 +63,7 @@ def write_homeserver(
         listen: Where overlay links may come in, ``host:port``.
         peers: Nodes to dial, ``host:port``.
         report_stats: Whether Synapse reports statistics to its makers.
+        room_version: Of new rooms, one of `ROOM_VERSIONS`; Synapse's own choice by default.
         identity: The key; a new one by default.
         settings: Further top-level settings of Synapse, put at the end of the file.
 
@@ -100,6 +105,7 @@ def write_homeserver(
             macaroon_secret_key=_quoted(secrets.token_urlsafe(32)),
             form_secret=_quoted(secrets.token_urlsafe(32)),
             report_stats=_quoted(report_stats),
+            room_version=_room_version(room_version),
             module=MODULE,
             listen=_list(listen),
             peers=_list(peers),
@@ -124,6 +130,10 @@ def _quoted(value: object) -> str:
 
 def _list(values: Iterable[str]) -> str:
     return "".join(f"\n        - {_quoted(value)}" for value in values) or " []"
+
+
+def _room_version(version: str | None) -> str:
+    return f"default_room_version: {_quoted(version)}" if version is not None else '# default_room_version: "10"'
 
 
 def _further(settings: Mapping[str, object] | None) -> str:
@@ -212,8 +222,14 @@ rc_federation:
 presence:
   enabled: false
 
-# Room versions above 10 are unknown to older Dendrite builds; with such servers as neighbours, take out the "#".
-# default_room_version: "10"
+# The version of new rooms; without this setting Synapse makes them of the newest stable one. Servers that do not know a
+# room's version cannot join it: Dendrite's default is 10, and older builds of it know none above.
+$room_version
+
+# Older Dendrite builds ask for media without a signature. That media are not for everyone, which is Synapse's default,
+# means that they get none that were uploaded since; take out the "#" if they should. It is then no more asked of
+# clients that they are logged in, either.
+# enable_authenticated_media: false
 
 modules:
   - module: $module
@@ -222,6 +238,9 @@ modules:
       listen:$listen
       # Nodes to dial, such as "192.0.2.1:65432", and to dial again whenever the link to them is lost.
       peers:$peers
+      # Whether other servers may search for users of this one. They find those who are in public rooms here, or, with
+      # user_directory.search_all_users, all.
+      profiles: true
       # A socket for `pinecone status`, which shows links, sessions and counters. Its path has to be a short one.
       control_socket: $control_socket
 $settings""")

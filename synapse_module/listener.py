@@ -1,8 +1,9 @@
-"""The way in: streams from afar become requests to Synapse's own federation servlets, and to nothing else of it.
+"""The way in: streams from afar become requests to Synapse's own federation servlets, and to little else.
 
 What a peer asks for counts only if the origin that it signs as is the key of its session: the signature alone would
-let anybody repeat a request that it was sent. The client API, keys and the older media paths are not offered: clients
-come in elsewhere, keys are names, and media are among the servlets.
+let anybody repeat a request that it was sent. Beside the servlets there are the downloads and the search for users that
+servers of Dendrite's network ask for without a signature. The client API and keys are not offered: clients come in
+elsewhere, and keys are names.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ from collections.abc import Callable
 from typing import Any, Final, cast, final
 
 from twisted.internet.interfaces import IAddress
-from twisted.web.resource import IResource
+from twisted.web.resource import IResource, Resource
 from twisted.web.server import Site
 
+from synapse_module import directory, legacy_media
+from synapse_module.directory import ProfileSearch
+from synapse_module.legacy_media import LegacyDownload
 from synapse_module.synapse_internals import (
     AuthenticationError,
     Authenticator,
@@ -24,6 +28,7 @@ from synapse_module.synapse_internals import (
     SynapseSite,
     TransportLayerServer,
     parse_auth_header,
+    parse_json_value_from_request,
     resource_tree,
 )
 from twisted_endpoints import PineconeAddress
@@ -48,6 +53,10 @@ class PeerKeyAuthenticator(Authenticator):
         for header in request.requestHeaders.getRawHeaders(b"Authorization", []):
             if header.startswith(b"X-Matrix") and parse_auth_header(header)[0] != peer:
                 raise AuthenticationError(401, f"This session is {peer}'s and no other server's", Codes.UNAUTHORIZED)
+        if content is None:
+            # A GET may have a body, which is signed like any other, but Synapse would not look at it.
+            content = parse_json_value_from_request(request, allow_empty_body=True)
+            request.content.seek(0)  # type: ignore[union-attr]  # there is one once the request is complete
         return await super().authenticate_request(request, content)
 
 
@@ -68,13 +77,16 @@ class OverlaySite(SynapseSite):
     Args:
         internals: The homeserver.
         session_accepted: Told the server name of the peer of each stream that comes in.
+        profiles: Whether peers may search for users.
     """
 
-    def __init__(self, internals: SynapseInternals, session_accepted: Callable[[str], None]) -> None:
-        servlets = OverlayFederationServer(internals.hs)
-        super().__init__(
-            resource=resource_tree({"/_matrix/federation": servlets}), **internals.site_arguments(SITE_TAG)
-        )
+    def __init__(self, internals: SynapseInternals, session_accepted: Callable[[str], None], *, profiles: bool) -> None:
+        resources: dict[str, Resource] = {"/_matrix/federation": OverlayFederationServer(internals.hs)}
+        if internals.has_media:
+            resources[legacy_media.PATH] = internals.resource_of(LegacyDownload(internals))
+        if profiles:
+            resources[directory.PATH] = internals.resource_of(ProfileSearch(internals))
+        super().__init__(resource=resource_tree(resources), **internals.site_arguments(SITE_TAG))
         self._session_accepted = session_accepted
 
     def buildProtocol(self, addr: IAddress | None) -> SynapseProtocol:  # type: ignore[override]  # as SynapseSite does

@@ -16,11 +16,11 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.web.client import readBody
 from twisted.web.iweb import IAgent
 
-from pinecone_transport.node.config import ConfigurationError, NodeConfig
+from pinecone_transport.node.config import ConfigurationError
 from pinecone_transport.node.lock import lock_key_file
 from pinecone_transport.node.node import Node
 from synapse_module.agent import SCHEME, FederationAgent, Outcome, ignore_outcome
-from synapse_module.config import DNS_NAMED, NodeKey, node_key, parse_options
+from synapse_module.config import DNS_NAMED, ModuleConfig, NodeKey, node_key, parse_options
 from synapse_module.greeting import Greetings
 from synapse_module.keys import FencedKeyFetcher, NameKeyFetcher
 from synapse_module.listener import OverlaySite
@@ -44,7 +44,7 @@ class PineconeModule:
     the main process; the others know that keys are names, and hand requests for them to the main process.
     """
 
-    def __init__(self, config: NodeConfig, api: ModuleApi) -> None:
+    def __init__(self, config: ModuleConfig, api: ModuleApi) -> None:
         self._api: Final = api
         self._internals: Final = SynapseInternals(api)
         self._internals.replace_key_fetchers(
@@ -67,7 +67,7 @@ class PineconeModule:
             _give_up(error)
 
     @staticmethod
-    def parse_config(config: Mapping[str, Any]) -> NodeConfig:
+    def parse_config(config: Mapping[str, Any]) -> ModuleConfig:
         """Check the options below ``config``; called by Synapse before anything runs.
 
         Raises:
@@ -92,7 +92,7 @@ class PineconeModule:
             "reaches it through that" if through_main else f"does not reach it. {NO_WAY_TO_MAIN}",
         )
 
-    def _start(self, config: NodeConfig, key: NodeKey) -> None:
+    def _start(self, config: ModuleConfig, key: NodeKey) -> None:
         self._node = Node(key.identity, config, self._internals.reactor)
         self._port: IListeningPort | None = None
         self._overlay: PineconeAgent | None = None
@@ -103,7 +103,7 @@ class PineconeModule:
         self._internals.on_sighup(self._redial)
         logger.info("Pinecone node %s is up", key.identity.server_name)
         if key.is_homeserver:
-            self._federate()
+            self._federate(config)
         else:
             self._send_over(DNS_NAMED)
             logger.info("%s. Servers named by their keys are refused", DNS_NAMED)
@@ -112,7 +112,7 @@ class PineconeModule:
         with PreserveLoggingContext():
             self._node.redial_now()
 
-    def _federate(self) -> None:
+    def _federate(self, config: ModuleConfig) -> None:
         self._overlay = overlay = PineconeAgent(self._node)
         homeserver = _Homeserver(self._api, self._internals, overlay)
         wakeups = Wakeups(homeserver)
@@ -120,7 +120,7 @@ class PineconeModule:
         self._node.subscribe(wakeups.overlay_event)
         self._node.subscribe(greetings.overlay_event)
         self._send_over(overlay, wakeups.request_ended)
-        site = OverlaySite(self._internals, wakeups.server_may_be_up)
+        site = OverlaySite(self._internals, wakeups.server_may_be_up, profiles=config.profiles)
         with PreserveLoggingContext():
             PineconeServerEndpoint(self._node).listen(site).addCallback(self._listening)
 

@@ -58,6 +58,29 @@ HOOKS: Final = (
     Hook("synapse.federation.transport.server._base:AuthenticationError"),
     Hook("synapse.federation.transport.server._base:_parse_auth_header"),
     Hook("synapse.api.errors:Codes.UNAUTHORIZED"),
+    Hook("synapse.api.errors:Codes.BAD_JSON"),
+    Hook("synapse.api.errors:SynapseError", ("code", "msg", "errcode")),
+    Hook("synapse.api.errors:NotFoundError"),
+    Hook("synapse.api.errors:FederationDeniedError", ("destination",)),
+    # What we serve beside them: media the old way, and the search for users.
+    Hook("synapse.http.server:JsonResource", ("hs", "canonical_json")),
+    Hook("synapse.http.servlet:RestServlet.register", ("self", "http_server")),
+    Hook("synapse.http.servlet:parse_json_object_from_request", ("request",)),
+    Hook("synapse.http.servlet:parse_json_value_from_request", ("request", "allow_empty_body")),
+    Hook("synapse.rest.media.download_resource:DownloadResource", ("hs", "media_repo")),
+    Hook(
+        "synapse.rest.media.download_resource:DownloadResource.on_GET",
+        ("self", "request", "server_name", "media_id", "file_name"),
+    ),
+    Hook("synapse.server:HomeServer.get_media_repository"),
+    Hook("synapse.media.media_repository:MediaRepository"),
+    Hook("synapse.server:HomeServer.get_user_directory_handler"),
+    Hook(
+        "synapse.handlers.user_directory:UserDirectoryHandler.search_users", ("self", "user_id", "search_term", "limit")
+    ),
+    Hook("synapse.api.ratelimiting:Ratelimiter", ("store", "clock", "cfg")),
+    Hook("synapse.api.ratelimiting:Ratelimiter.ratelimit", ("self", "requester", "key")),
+    Hook("synapse.server:HomeServer.get_clock"),
     # The site that serves them.
     Hook(
         "synapse.http.site:SynapseSite",

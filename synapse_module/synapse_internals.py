@@ -10,8 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, final
 
+import attrs
 from signedjson.key import decode_verify_key_bytes
-from synapse.api.errors import Codes
+from synapse.api.errors import Codes, FederationDeniedError, NotFoundError, SynapseError
+from synapse.api.ratelimiting import Ratelimiter
 from synapse.app._base import max_request_body_size, register_sighup
 from synapse.config._base import read_config_files
 from synapse.config.server import HttpListenerConfig, TCPListenerConfig
@@ -20,10 +22,13 @@ from synapse.federation.transport.server import TransportLayerServer
 from synapse.federation.transport.server._base import AuthenticationError, Authenticator, _parse_auth_header
 from synapse.http.connectproxyclient import BearerProxyCredentials
 from synapse.http.proxyagent import ProxyAgent
-from synapse.http.server import OptionsResource
+from synapse.http.server import JsonResource, OptionsResource
+from synapse.http.servlet import RestServlet, parse_json_object_from_request, parse_json_value_from_request
 from synapse.http.site import SynapseProtocol, SynapseRequest, SynapseSite
 from synapse.logging.context import PreserveLoggingContext
+from synapse.media.media_repository import MediaRepository
 from synapse.module_api import LoggingTransaction, ModuleApi
+from synapse.rest.media.download_resource import DownloadResource
 from synapse.server import HomeServer
 from synapse.storage.keys import FetchKeyResult
 from synapse.util.httpresourcetree import create_resource_tree
@@ -40,11 +45,17 @@ __all__ = [
     "AuthenticationError",
     "Authenticator",
     "Codes",
+    "DownloadResource",
     "FetchKeyResult",
+    "FoundUser",
     "HomeServer",
+    "JsonResource",
     "KeyFetcher",
+    "NotFoundError",
     "OptionsResource",
     "PreserveLoggingContext",
+    "RestServlet",
+    "SynapseError",
     "SynapseInternals",
     "SynapseProtocol",
     "SynapseRequest",
@@ -53,7 +64,18 @@ __all__ = [
     "create_resource_tree",
     "decode_verify_key_bytes",
     "parse_auth_header",
+    "parse_json_object_from_request",
+    "parse_json_value_from_request",
 ]
+
+
+@attrs.frozen
+class FoundUser:
+    """A user of this homeserver in its directory; what he has not set is empty."""
+
+    localpart: str
+    display_name: str
+    avatar_url: str
 
 
 @final
@@ -73,6 +95,7 @@ class SynapseInternals:
         _there(self._federation_client, "agent")
         self._keyring: Final = self.hs.get_keyring()
         _there(self._keyring, "_key_fetchers")
+        self._searches: Ratelimiter | None = None
 
     @property
     def reactor(self) -> Any:
@@ -133,6 +156,72 @@ class SynapseInternals:
             "reactor": self.reactor,
             "hs": self.hs,
         }
+
+    @property
+    def server_name(self) -> str:
+        """The homeserver's name."""
+        return self.hs.hostname
+
+    @property
+    def media_repository(self) -> MediaRepository:
+        """Where the homeserver's media are; only if it `has_media`."""
+        return self.hs.get_media_repository()
+
+    @property
+    def has_media(self) -> bool:
+        """Whether this process can serve media."""
+        return bool(self.hs.config.media.can_load_media_repo)
+
+    def resource_of(self, servlet: RestServlet) -> JsonResource:
+        """Return a resource that serves the servlet's paths and answers 404 to others."""
+        resource = JsonResource(self.hs, canonical_json=False)
+        servlet.register(resource)
+        return resource
+
+    def refuse_unless_allowed(self, peer: str) -> None:
+        """Make sure that the administrator lets this server in, where no authenticator does.
+
+        Raises:
+            SynapseError: He does not.
+        """
+        whitelist = self.hs.config.federation.federation_domain_whitelist
+        if whitelist is not None and peer not in whitelist:
+            raise FederationDeniedError(peer)
+
+    async def search_own_users(self, peer: str, text: str, limit: int) -> list[FoundUser]:
+        """Return users of this homeserver that its directory shows to one who shares no private room with them.
+
+        None where the directory is closed, or profiles are not for other servers. A peer may search as often as a user.
+
+        Args:
+            peer: The server that asks.
+            text: Its words are looked for; there is one at least.
+            limit: How many users at most.
+
+        Raises:
+            SynapseError: The peer has asked too often.
+        """
+        config = self.hs.config
+        if (
+            not config.userdirectory.user_directory_search_enabled
+            or not config.federation.allow_profile_lookup_over_federation
+            or config.server.limit_profile_requests_to_users_who_share_rooms
+        ):
+            return []
+        if self._searches is None:
+            store, settings = self.hs.get_datastores().main, config.ratelimiting.rc_user_directory
+            self._searches = Ratelimiter(store=store, clock=self.hs.get_clock(), cfg=settings)
+        await self._searches.ratelimit(None, key=peer)
+        # The directory has users of other servers, too, but each user's server is a word of his entry.
+        found = await self.hs.get_user_directory_handler().search_users(
+            f"@:{peer}", f"{self.server_name} {text}", limit
+        )
+        own = f":{self.server_name}"
+        return [
+            FoundUser(user["user_id"][1 : -len(own)], user["display_name"] or "", user["avatar_url"] or "")
+            for user in found["results"]
+            if user["user_id"].endswith(own)
+        ]
 
     async def is_backed_off(self, server_name: str) -> bool:
         """Tell whether the database says that the server has failed and is not to be called yet."""

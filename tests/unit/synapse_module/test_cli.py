@@ -83,6 +83,14 @@ def test_statistics_are_sent_only_if_asked_for(tmp_path: Path) -> None:
     assert yaml.safe_load((tmp_path / "a" / "homeserver.yaml").read_text())["report_stats"] is True
 
 
+def test_a_version_for_new_rooms_can_be_chosen_of_those_that_others_know(tmp_path: Path) -> None:
+    run(new_homeserver, tmp_path / "a", "--room-version", "10")
+    assert yaml.safe_load((tmp_path / "a" / "homeserver.yaml").read_text())["default_room_version"] == "10"
+    refused = run(new_homeserver, tmp_path / "b", "--room-version", "org.matrix.msc3757.10")
+    assert refused.exit_code == 2
+    assert "'10', '11', '12'" in refused.output
+
+
 def test_nothing_is_wrong_with_a_new_homeserver(made: Path) -> None:
     result = run(check, made)
     assert result.exit_code == 0

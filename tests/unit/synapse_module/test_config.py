@@ -21,11 +21,17 @@ IDENTITY = Identity(b"\x03" * 32)
 SIGNING_KEY_FILE = Path("/nowhere/signing.key")
 
 
-def test_options_are_those_of_a_node() -> None:
+def test_options_are_those_of_a_node_and_the_modules_own() -> None:
     config = PineconeModule.parse_config({"listen": ["0.0.0.0:65432"], "peers": ["[2001:db8::1]:7"]})
     assert config.listen == (HostPort("0.0.0.0", 65432),)
     assert config.peers == (HostPort("2001:db8::1", 7),)
     assert PineconeModule.parse_config({}).listen == ()
+    assert [PineconeModule.parse_config(options).profiles for options in ({}, {"profiles": False})] == [True, False]
+
+
+def test_an_unknown_option_is_told_which_there_are() -> None:
+    with pytest.raises(ConfigError, match=r"there are key_file, listen, .*, profiles\."):
+        PineconeModule.parse_config({"profile": True})
 
 
 @pytest.mark.parametrize(
@@ -36,6 +42,7 @@ def test_options_are_those_of_a_node() -> None:
         ({"peers": ["192.0.2.1:1", "x"]}, ["peers", "1"], "write host:port"),
         ({"listen": [1]}, ["listen", "0"], "should be an address"),
         ({"hop_limiting": "no"}, ["hop_limiting"], "true or false"),
+        ({"profiles": "yes"}, ["profiles"], "true or false"),
         ({"max_links": 0}, ["max_links"], "from 1 to 253"),
     ],
 )

@@ -12,7 +12,7 @@ from synapse.config.homeserver import HomeServerConfig
 from pinecone_transport.identity import Identity
 from pinecone_transport.links import HostPort
 from synapse_module import PineconeModule
-from synapse_module.homeserver import HomeserverExistsError, write_homeserver
+from synapse_module.homeserver import ROOM_VERSIONS, HomeserverExistsError, write_homeserver
 
 IDENTITY = Identity(b"\x01" * 32)
 
@@ -62,6 +62,7 @@ def test_peers_and_further_settings_are_in_the_file(tmp_path: Path) -> None:
     assert config["modules"][0]["config"] == {
         "listen": [],
         "peers": ["192.0.2.1:65432"],
+        "profiles": True,
         "control_socket": str(tmp_path / "pinecone.sock"),
     }
     assert config["password_config"] == {"enabled": False}
@@ -83,3 +84,13 @@ def test_two_homeservers_get_two_keys_and_two_secrets(tmp_path: Path) -> None:
 def test_a_path_that_is_too_long_for_a_socket_does_without(tmp_path: Path) -> None:
     homeserver = write_homeserver(tmp_path / ("a" * 100), client_port=8008)
     assert yaml.safe_load(homeserver.config.read_text())["modules"][0]["config"]["control_socket"] is None
+
+
+def test_new_rooms_are_of_the_version_that_was_asked_for_or_of_synapses_own(tmp_path: Path) -> None:
+    versions = (None, *ROOM_VERSIONS)
+    written = [
+        write_homeserver(tmp_path / str(version), client_port=8008, room_version=version).config for version in versions
+    ]
+    loaded = [HomeServerConfig.load_config("", ["-c", str(path)]).server.default_room_version for path in written]
+    assert [version.identifier for version in loaded[1:]] == ["10", "11", "12"]
+    assert "default_room_version" not in yaml.safe_load(written[0].read_text())

@@ -10,9 +10,11 @@ import re
 from pathlib import Path
 
 import pytest
+from synapse.config.homeserver import HomeServerConfig
 
 import synapse_module
 from synapse_module import synapse_hooks
+from synapse_module.homeserver import write_homeserver
 from synapse_module.synapse_hooks import HOOKS, Hook, check_hooks, missing_hooks
 from synapse_module.synapse_internals import SynapseInternals
 
@@ -41,6 +43,26 @@ def test_synapse_has(hook: Hook) -> None:
 )
 def test_synapse_makes_the_attribute(owner: str, attribute: str) -> None:
     assert re.search(rf"self\.{attribute}\b.* = ", inspect.getsource(pkgutil.resolve_name(owner).__init__))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "media.can_load_media_repo",
+        "federation.federation_domain_whitelist",
+        "federation.allow_profile_lookup_over_federation",
+        "server.limit_profile_requests_to_users_who_share_rooms",
+        "userdirectory.user_directory_search_enabled",
+        "ratelimiting.rc_user_directory",
+        "worker.worker_replication_secret",
+        "worker.instance_map",
+        "redis.redis_enabled",
+    ],
+)
+def test_synapses_configuration_has(path: str, tmp_path: Path) -> None:
+    homeserver = write_homeserver(tmp_path, client_port=8008)
+    section, _, name = path.partition(".")
+    assert hasattr(getattr(HomeServerConfig.load_config("", ["-c", str(homeserver.config)]), section), name)
 
 
 def test_an_attribute_that_has_moved_is_named() -> None:
