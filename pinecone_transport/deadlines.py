@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
-from typing import final
+from heapq import heapify, heappop, heappush
+from typing import Final, final
+
+_SPARE: Final = 256
+"""Entries that may lie in the heap for nobody, besides as many as there are owners."""
 
 
 @final
@@ -12,7 +15,7 @@ class Deadlines:
 
     A deadline that moves later leaves its heap entry alone: the owner is then due too early once, says so by
     scheduling itself again, and nothing is lost. Deadlines that move later all the time, as keepalives do with each
-    write, therefore cost a comparison. Memory: at most a few entries per owner that is armed.
+    write, therefore cost a comparison. Memory: at most two entries per owner that is armed, and a few hundred.
     """
 
     __slots__ = ("_armed", "_heap")
@@ -29,10 +32,17 @@ class Deadlines:
         if armed_at is None or at < armed_at:
             self._armed[owner] = at
             heappush(self._heap, (at, owner))
+            if len(self._heap) > 2 * len(self._armed) + _SPARE:
+                self._sweep()
 
     def forget(self, owner: int) -> None:
         """The owner is gone."""
         self._armed.pop(owner, None)
+
+    def _sweep(self) -> None:
+        """Drop what nobody waits for: owners that come and go in a flood leave their entries until those are due."""
+        self._heap = [(at, owner) for owner, at in self._armed.items()]
+        heapify(self._heap)
 
     def next(self) -> float | None:
         """Return the earliest deadline, or None."""

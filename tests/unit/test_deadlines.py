@@ -1,3 +1,5 @@
+import tracemalloc
+
 from pinecone_transport.deadlines import Deadlines
 
 
@@ -42,3 +44,27 @@ def test_a_forgotten_owner_is_never_due() -> None:
     deadlines.forget(2)
     assert deadlines.next() is None
     assert deadlines.take_due(10.0) == []
+
+
+def test_owners_that_come_and_go_leave_nothing_behind_and_the_others_undisturbed() -> None:
+    deadlines = Deadlines()
+    deadlines.schedule(0, 7.0)
+    tracemalloc.start()
+    try:
+        for owner in range(1, 50_000):
+            deadlines.schedule(owner, 5.0 + owner)
+            deadlines.forget(owner)
+        grown, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert grown < 200_000
+    assert deadlines.take_due(100_000.0) == [0]
+
+
+def test_a_deadline_that_comes_nearer_again_and_again_stays_the_nearest() -> None:
+    deadlines = Deadlines()
+    for owner in range(3):
+        for step in range(1000):
+            deadlines.schedule(owner, 5000.0 + owner - step)
+    assert deadlines.take_due(4001.5) == [0]
+    assert deadlines.take_due(4003.0) == [1, 2]
