@@ -24,7 +24,7 @@ from twisted_endpoints.tls import TlsContexts, contexts_of
 HANDSHAKE_TIMEOUT: Final = 10.0
 """Seconds that a far node has for TLS."""
 MAX_HANDSHAKES: Final = 256
-"""Handshakes in progress at once; a stream above that is refused."""
+"""Handshakes in progress at once; above that the keys with most of them give way to the others."""
 MAX_HANDSHAKES_PER_KEY: Final = 64
 """The same for one key: above what a busy homeserver opens at once, and a quarter of all."""
 
@@ -120,11 +120,27 @@ class PineconeListeningPort:
         return transport.stream
 
     def _reason_to_refuse(self, key: PublicKey) -> str | None:
-        if len(self._handshakes) >= MAX_HANDSHAKES or self._handshakes_of[key] >= MAX_HANDSHAKES_PER_KEY:
+        if self._handshakes_of[key] >= MAX_HANDSHAKES_PER_KEY:
             return "too many handshakes"
         if self._accept is not None and not self._accept(key):
             return "key refused"
-        return None
+        return None if self._make_place(key) else "too many handshakes"
+
+    def _make_place(self, key: PublicKey) -> bool:
+        """End the oldest handshake of whoever has most, if there are too many; return False if that is ``key`` itself.
+
+        Keys cost nothing, so a few of them must not be able to keep all others out.
+        """
+        if len(self._handshakes) < MAX_HANDSHAKES:
+            return True
+        ((busiest, count),) = self._handshakes_of.most_common(1)
+        if count <= self._handshakes_of[key]:
+            return False
+        oldest = next(transport for transport in self._handshakes if transport.getPeer().key == busiest)
+        self._handshake_over(oldest)
+        self.counters["handshakes that gave way"] += 1
+        oldest.abandon()
+        return True
 
     def _handshake_over(self, transport: StreamTransport) -> None:
         timer = self._handshakes.pop(transport)
