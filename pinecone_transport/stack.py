@@ -17,6 +17,7 @@ from pinecone_transport.identity import Identity, PublicKey
 from pinecone_transport.peering import HandshakeCompleted, Peering, PeeringEvent
 from pinecone_transport.randomness import RandomSource
 from pinecone_transport.router import (
+    CoordinatesLearned,
     PacketReceived,
     PeerAtFault,
     RouteLearned,
@@ -107,7 +108,9 @@ class Stack:
         self.router: Final = Router(
             identity, random=random, unix_time=unix_time, now=now, hop_limiting=hop_limiting, hop_limit=hop_limit
         )
-        self.socket: Final = UtpSocket(random=random, limits=limits or UtpLimits())
+        limits = limits or UtpLimits()
+        self.socket: Final = UtpSocket(random=random, limits=limits)
+        self._min_rto: Final = limits.min_rto
         self._links: dict[int, _Link] = {}
         self._link_of_port: dict[int, int] = {}
         self._next_link = 1
@@ -251,8 +254,9 @@ class Stack:
             elif owner == _SOCKET:
                 events += self.socket.handle_timer(now)
                 for key in self.socket.take_repeated_keys():
-                    # The coordinates that we hold may be of where the peer was (§6); by key it is found anew.
-                    self.router.forget_coordinates(key)
+                    # The coordinates that we hold may be of where the peer was (§6); by key it is found anew. Those
+                    # that came after what is now repeated had left have not been tried yet.
+                    self.router.forget_coordinates(key, now - self._min_rto)
             elif owner == _GRACE:
                 self._end_grace(now, events)
             else:
@@ -306,6 +310,9 @@ class Stack:
                         self._key_is_there(event.source, now)
                 else:
                     self.counters["packets for other keys"] += 1
+            elif isinstance(event, CoordinatesLearned):
+                # What went where the far end no longer is, or had no way to go, arrives if it is sent now.
+                self.socket.wake(event.key, now)
             elif isinstance(event, PeerAtFault):
                 self._fail(self._link_of_port[event.port], event.error, now, events)
             else:

@@ -1,6 +1,7 @@
 """Packets for a key become frames for a port, and back. Frames come in from peerings, packets from sessions."""
 
 from pinecone_transport.router.events import (
+    CoordinatesLearned,
     PacketReceived,
     PeerAtFault,
     RouteLearned,
@@ -14,6 +15,7 @@ from pinecone_transport.router.router import Route, Router
 from pinecone_transport.router.state import RouterState
 
 __all__ = [
+    "CoordinatesLearned",
     "PacketReceived",
     "Peer",
     "PeerAtFault",

@@ -32,14 +32,19 @@ class CoordinatesCache:
         """Iterate over the keys, the least recently seen first."""
         return iter(self._seen)
 
-    def learn(self, key: PublicKey, coordinates: Coordinates, now: float) -> None:
-        """Note the source of a frame for us. Empty coordinates say nothing, very long ones would crowd the frames."""
+    def learn(self, key: PublicKey, coordinates: Coordinates, now: float) -> bool:
+        """Note the source of a frame for us, and tell whether that is news.
+
+        Empty coordinates say nothing, very long ones would crowd the frames.
+        """
         if not 0 < len(coordinates) <= MAX_HOPS:
-            return
+            return False
+        before = self.get(key, now)
         self._seen.pop(key, None)
         self._seen[key] = _Seen(coordinates, now)
         if len(self._seen) > self.limit:
             del self._seen[next(iter(self._seen))]
+        return before != coordinates
 
     def get(self, key: PublicKey, now: float) -> Coordinates:
         """Return coordinates seen less than 60 s ago, else empty ones. Source: §6."""
@@ -48,9 +53,11 @@ class CoordinatesCache:
             return ()
         return seen.coordinates
 
-    def forget(self, key: PublicKey) -> None:
-        """Route by key from now on."""
-        self._seen.pop(key, None)
+    def forget(self, key: PublicKey, seen_before: float) -> None:
+        """Route by key from now on, unless the coordinates were seen at that time or later."""
+        seen = self._seen.get(key)
+        if seen is not None and seen.seen_at < seen_before:
+            del self._seen[key]
 
     def clear(self) -> None:
         """Forget everything."""

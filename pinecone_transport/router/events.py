@@ -19,6 +19,13 @@ class PacketReceived:
 
 
 @dataclass(slots=True)
+class CoordinatesLearned:
+    """Traffic from the key (32 bytes) shows where it is in the tree, which was not known or not so. Source: §6."""
+
+    key: PublicKey
+
+
+@dataclass(slots=True)
 class PeerAtFault:
     """What came from the peer on ``port`` ends its link; the owner closes it and calls ``remove_peer``."""
 
@@ -45,4 +52,4 @@ class WakeupReceived:
     key: PublicKey
 
 
-RouterEvent: TypeAlias = PacketReceived | PeerAtFault | TreeChanged | RouteLearned | WakeupReceived
+RouterEvent: TypeAlias = PacketReceived | CoordinatesLearned | PeerAtFault | TreeChanged | RouteLearned | WakeupReceived

@@ -17,7 +17,13 @@ from pinecone_transport.router.constants import (
     MAX_LOOPBACK,
     WAKEUP_INTERVAL,
 )
-from pinecone_transport.router.events import PacketReceived, PeerAtFault, RouterEvent, TreeChanged
+from pinecone_transport.router.events import (
+    CoordinatesLearned,
+    PacketReceived,
+    PeerAtFault,
+    RouterEvent,
+    TreeChanged,
+)
 from pinecone_transport.router.next_hop import Root, snake_next_hop, tree_next_hop
 from pinecone_transport.router.outbox import Outbox
 from pinecone_transport.router.ports import Peer, lowest_free_port
@@ -244,9 +250,12 @@ class Router:
             ),
         )
 
-    def forget_coordinates(self, key: PublicKey) -> None:
-        """Route packets to the key (32 bytes) by key, until it has sent us traffic again."""
-        self.state.coordinates_cache.forget(key)
+    def forget_coordinates(self, key: PublicKey, seen_before: float = math.inf) -> None:
+        """Route packets to the key (32 bytes) by key, until it has sent us traffic again.
+
+        Coordinates that its traffic brought at the time ``seen_before`` or later are kept.
+        """
+        self.state.coordinates_cache.forget(key, seen_before)
 
     def frames_to_send(self) -> list[tuple[int, Frame]]:
         """Return (port, frame) of all that is to be sent, in order. A port may have lost its link since."""
@@ -294,8 +303,10 @@ class Router:
             return []
         destination = frame.destination_key
         if destination == state.key:
-            state.coordinates_cache.learn(frame.source_key, frame.source, now)
-            return [PacketReceived(frame.source_key, destination, frame.payload)]
+            events: list[RouterEvent] = [PacketReceived(frame.source_key, destination, frame.payload)]
+            if state.coordinates_cache.learn(frame.source_key, frame.source, now):
+                events.append(CoordinatesLearned(frame.source_key))
+            return events
         if self._hop_limiting:
             if frame.hop_limit <= 1:
                 self._outbox.drop("hop limit reached")

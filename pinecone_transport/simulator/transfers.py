@@ -18,10 +18,8 @@ from pinecone_transport.session import (
 from pinecone_transport.simulator.network import Network
 from pinecone_transport.stack import StackEvent
 
-STEP: Final = 0.5
-"""Seconds between two writes of each end."""
 WRITE: Final = 500
-"""Bytes of each."""
+"""Bytes that an end writes at once."""
 
 _CONTENT: Final = random.Random(0).randbytes(65_521)
 
@@ -90,13 +88,18 @@ class Transfer:
 class Transfers:
     """The transfers of a network, at most one from a node to another.
 
+    Args:
+        network: The network.
+        interval: Seconds between two writes of each end.
+
     Attributes:
         all: Those that were ever started.
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, interval: float = 0.5) -> None:
         self.all: Final[list[Transfer]] = []
         self._network: Final = network
+        self._interval: Final = interval
         self._dialled: Final[dict[tuple[int, int], Transfer]] = {}
         self._ends: Final[dict[tuple[int, int], tuple[Transfer, int]]] = {}  # by node and stream
         self._unacknowledged: Final[dict[tuple[int, int], int]] = {}
@@ -120,14 +123,14 @@ class Transfers:
             if write:
                 for (node, stream), (transfer, end) in self._ends.items():
                     self._write(node, stream, transfer, end)
-            self._network.run(STEP)
+            self._network.run(self._interval)
             self._acknowledge()
 
     def deliver(self, timeout: float) -> None:
         """Write no more, and let time pass until everything has arrived, or for ``timeout`` seconds."""
         until = self._network.now + timeout
         while self._network.now < until and not all(transfer.complete for transfer in self.all):
-            self.run(STEP, write=False)
+            self.run(self._interval, write=False)
 
     def _write(self, node: int, stream: int, transfer: Transfer, end: int) -> None:
         network = self._network

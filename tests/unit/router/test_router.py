@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pinecone_transport.errors import LocalProtocolError
-from pinecone_transport.router import PacketReceived, PeerAtFault, Router, RouterState, TreeChanged
+from pinecone_transport.router import CoordinatesLearned, PacketReceived, PeerAtFault, Router, RouterState, TreeChanged
 from pinecone_transport.router.constants import FRAME_OVERHEAD, MAX_HOPS, MAX_LOOPBACK, MAX_OUTPUT_BYTES
 from pinecone_transport.router.coordinates_cache import CoordinatesCache
 from pinecone_transport.wire import (
@@ -17,6 +17,7 @@ from pinecone_transport.wire import (
     TRAFFIC,
     TREE_ANNOUNCEMENT,
     Announcement,
+    Coordinates,
     Frame,
     PeerType,
     Watermark,
@@ -150,6 +151,32 @@ def test_learnt_coordinates_are_used_until_they_are_forgotten() -> None:
     assert (route.port, route.coordinates) == (2, (4, 2, 7))
     node.forget_coordinates(key(1))
     node.forget_coordinates(key(2))
+    route = node.route(key(1), NOW)
+    assert route is None or route.coordinates == ()
+
+
+def test_coordinates_are_news_once_and_again_when_they_change_or_were_forgotten() -> None:
+    node = child()
+
+    def is_news(source: Coordinates) -> bool:
+        frame = Frame(TRAFFIC, b"x", destination_key=node.key, source_key=key(1), source=source)
+        events = node.receive_frame(1, frame, NOW)
+        assert events[0] == PacketReceived(key(1), node.key, b"x")
+        return events[1:] == [CoordinatesLearned(key(1))]
+
+    assert [is_news(source) for source in ((), (4, 2), (4, 2), (4, 3), ())] == [False, True, False, True, False]
+    node.forget_coordinates(key(1))
+    assert is_news((4, 3))
+
+
+def test_coordinates_seen_since_a_time_are_not_forgotten() -> None:
+    node = child()
+    node.receive_frame(1, Frame(TRAFFIC, b"", destination_key=node.key, source_key=key(1), source=(4, 2, 7)), NOW)
+    node.forget_coordinates(key(1), NOW)
+    route = node.route(key(1), NOW)
+    assert route is not None
+    assert route.coordinates == (4, 2, 7)
+    node.forget_coordinates(key(1), NOW + 0.1)
     route = node.route(key(1), NOW)
     assert route is None or route.coordinates == ()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Iterator
+from itertools import permutations
 from statistics import median
 
 import pytest
@@ -95,6 +96,32 @@ def test_nodes_move() -> None:
     assert_nothing_was_lost(transfers)
 
 
+@pytest.mark.parametrize("order", list(permutations(range(4))))
+def test_a_node_that_moves_is_heard_again_soon_whoever_has_the_higher_key(order: tuple[int, ...]) -> None:
+    """A leaf, two relays and a leaf that moves from one relay to the other."""
+    network = Network()
+    by_key = sorted(identities(4), key=lambda identity: identity.key)
+    for place in order:
+        network.add_node(by_key[place])
+    leaf, near, far, mover = range(4)
+    network.connect(leaf, near)
+    network.connect(near, far)
+    link = network.connect(mover, near)
+    settle(network, 30)
+    transfers = Transfers(network, interval=0.05)
+    transfer = transfers.start(leaf, mover)
+    transfers.run(5)
+    for relay in (far, near, far, near, far, near):
+        network.cut(link)
+        transfers.run(0.2)
+        link = network.connect(mover, relay)
+        transfers.run(4.1)  # so that each move meets another moment of the nodes' intervals
+    transfers.deliver(10)
+    assert transfer.ended == []
+    assert transfer.complete
+    assert max(direction.longest_pause for direction in transfer.directions) < 3.0
+
+
 def two_halves(seed: int) -> tuple[Network, list[int]]:
     """Return a network of two connected halves, and the links between these."""
     source = random.Random(seed)
@@ -117,7 +144,7 @@ def test_the_network_is_split_in_two_and_merged_again(seed: int) -> None:
     for index in between:
         network.cut(index)
     assert [len(part) for part in parts(COUNT, network.live_links())] == [COUNT // 2] * 2
-    transfers.run(12)
+    transfers.run(15)
     for index in between:
         network.connect(*network.links[index].nodes)
     transfers.run(20)
