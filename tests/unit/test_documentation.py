@@ -28,3 +28,17 @@ def test_the_architecture_names_files_that_exist() -> None:
 
     assert len(named) > 10
     assert [path for path in named if not any((ROOT / folder / path).exists() for folder in folders)] == []
+
+
+def test_every_claim_about_security_has_a_test_that_exists() -> None:
+    page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (.*) \| (`tests/.*) \|$", page, re.MULTILINE)
+    named = [tuple(test.split("::")) for _, tests in rows for test in re.findall(r"`(tests/[^`]+)`", tests)]
+
+    assert len(rows) > 30
+    missing = [
+        (path, name)
+        for path, name in named
+        if not re.search(rf"def {name}\(", (ROOT / path).read_text(encoding="utf-8"))
+    ]
+    assert missing == []
