@@ -13,6 +13,8 @@ from pinecone_transport.wire import Coordinates
 class _Seen(NamedTuple):
     coordinates: Coordinates
     seen_at: float
+    spared: bool
+    """Whether they, or those before them, were kept although they were to be forgotten."""
 
 
 @final
@@ -40,8 +42,8 @@ class CoordinatesCache:
         if not 0 < len(coordinates) <= MAX_HOPS:
             return False
         before = self.get(key, now)
-        self._seen.pop(key, None)
-        self._seen[key] = _Seen(coordinates, now)
+        seen = self._seen.pop(key, None)
+        self._seen[key] = _Seen(coordinates, now, seen is not None and seen.spared)
         if len(self._seen) > self.limit:
             del self._seen[next(iter(self._seen))]
         return before != coordinates
@@ -54,10 +56,18 @@ class CoordinatesCache:
         return seen.coordinates
 
     def forget(self, key: PublicKey, seen_before: float) -> None:
-        """Route by key from now on, unless the coordinates were seen at that time or later."""
+        """Route by key from now on, unless the coordinates were seen at that time or later.
+
+        That saves them once only. Frames are not signed: somebody who sends false coordinates in the key's name often
+        enough would otherwise have all that goes to it led astray for good.
+        """
         seen = self._seen.get(key)
-        if seen is not None and seen.seen_at < seen_before:
+        if seen is None:
+            return
+        if seen.spared or seen.seen_at < seen_before:
             del self._seen[key]
+        else:
+            self._seen[key] = seen._replace(spared=True)
 
     def clear(self) -> None:
         """Forget everything."""

@@ -269,6 +269,17 @@ def test_a_state_without_timers_waits_for_nothing() -> None:
     assert node.next_timer() is None
 
 
+def test_new_coordinates_are_saved_from_being_forgotten_once_however_often_they_are_sent() -> None:
+    cache = CoordinatesCache()
+    for _ in range(2):
+        cache.learn(key(1), (1,), NOW)
+        cache.forget(key(1), NOW)
+        assert cache.get(key(1), NOW) == (1,)
+        cache.learn(key(1), (2,), NOW + 1)
+        cache.forget(key(1), NOW)
+        assert cache.get(key(1), NOW + 1) == ()
+
+
 def test_the_coordinates_cache_is_bounded_and_what_was_seen_least_recently_goes_first() -> None:
     cache = CoordinatesCache(limit=2)
     cache.learn(key(1), (1,), NOW)
