@@ -103,8 +103,12 @@ class SecureStream:
         return self._end_sent
 
     def dial(self) -> None:
-        """Open the stream. A listener's stream is open already."""
+        """Open the stream, and begin the handshake, so that its first words leave with the dial (§11).
+
+        A listener's stream is open already.
+        """
         self._stream = self._node.open_stream(self._tls.key, self)
+        self._begin(self._stream)
 
     def write(self, data: bytes) -> None:
         """Send data; dropped behind ``end``."""
@@ -157,9 +161,8 @@ class SecureStream:
 
     def stream_connected(self, stream: int) -> None:
         """See `StreamReceiver`."""
-        self._stream = stream
-        self._tls.start()
-        self._node.mark_dirty(stream)
+        if self._stream is None:
+            self._begin(stream)
 
     def stream_data(self, data: bytes) -> None:
         """See `StreamReceiver`."""
@@ -197,6 +200,11 @@ class SecureStream:
         return data
 
     # -- inside -------------------------------------------------------------------------------------------------
+
+    def _begin(self, stream: int) -> None:
+        self._stream = stream
+        self._tls.start()
+        self._node.mark_dirty(stream)
 
     def _deliver(self) -> None:
         """Give the owner what has come, as long as it wants it."""

@@ -20,7 +20,7 @@ class StreamReceiver(Protocol):
     """One end of a stream, as the node sees it: in our case TLS."""
 
     def stream_connected(self, stream: int) -> None:
-        """The stream is open and has this number. First call."""
+        """The stream is open and has this number. First call, unless the receiver dialled and asked for ``flush``."""
 
     def stream_data(self, data: bytes) -> None:
         """Bytes in order. They fill the receive window until given back by ``INode.acknowledge_received_data``."""
@@ -54,7 +54,10 @@ class INode(Interface):
     reactor: IReactorTime = Attribute("The reactor that the node runs in: the clock of whoever uses its streams.")
 
     def open_stream(key: PublicKey, receiver: StreamReceiver) -> int:  # noqa: N805
-        """Dial the node with this key and return the stream's number; ``receiver`` hears how it went, never at once."""
+        """Dial the node with this key and return the stream's number; ``receiver`` hears how it went, never at once.
+
+        After ``mark_dirty``, ``flush`` is called before it is open: the first bytes leave with the dial (§11).
+        """
 
     def set_acceptor(acceptor: Acceptor | None) -> None:  # noqa: N805
         """Set who gets the streams that far nodes open; None refuses them all.

@@ -3,7 +3,8 @@
 A stream is an int, unique for the life of the session machine. For each stream the order is: `StreamConnected` (we
 dialled) or `StreamAccepted` (the far end did), any number of `StreamData` and `StreamWritable`, at most one
 `StreamEnded`, and last either `StreamClosed` or `StreamLost`. A dial that fails is a `StreamLost` alone. A stream that
-a far node opens is reported with its first packet after the SYN, which shows that the node is where it says.
+a far node opens is reported with its first packet after the SYN, which shows that the node is where it says; or with
+the SYN, if that carries the beginning of the stream (§11).
 
 That a packet was not answered in its time is no event of a stream: whoever routes asks
 ``UtpSocket.take_repeated_keys`` for it.

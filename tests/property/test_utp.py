@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from pinecone_transport.session import StreamClosed, StreamLost, UtpLimits
 from pinecone_transport.session.utp import TRANSITIONS, Input, State
-from tests.support.virtual_link import RIGHT_KEY, Faults, Side, VirtualLink
+from tests.support.virtual_link import RIGHT_KEY, Faults, Side, VirtualLink, without_extensions
 
 LIMITS = UtpLimits(
     packet=600, receive_window=8000, send_buffer=10_000, connections_per_key=8, dead_after=20.0, connect_timeout=10.0
@@ -28,9 +30,7 @@ class Conversations(RuleBasedStateMachine):
 
     @initialize(seed=st.integers(0, 1 << 16), packet=st.sampled_from((120, 600, 8192)))
     def start(self, seed: int, packet: int) -> None:
-        limits = UtpLimits(
-            **{name: getattr(LIMITS, name) for name in LIMITS.__slots__ if name != "packet"}, packet=packet
-        )
+        limits = replace(LIMITS, packet=packet, largest_packet=packet)
         self.link = VirtualLink(limits=limits, faults=Faults(delay=0.01), seed=seed)
         self.written: dict[tuple[bool, int], bytearray] = {}
         self.closed: set[tuple[bool, int]] = set()
@@ -51,9 +51,10 @@ class Conversations(RuleBasedStateMachine):
         reordering=st.sampled_from((0.0, 0.3)),
         cut=st.sampled_from((False, False, True)),
         duplication=st.sampled_from((0.0, 0.2)),
+        largest=st.sampled_from((2200, 1 << 16)),
     )
-    def change_link(self, loss: float, reordering: float, cut: bool, duplication: float) -> None:
-        self.link.faults = Faults(0.01, loss, duplication, reordering, 0.0, cut)
+    def change_link(self, loss: float, reordering: float, cut: bool, duplication: float, largest: int) -> None:
+        self.link.faults = Faults(0.01, loss, duplication, reordering, 0.0, cut, largest)
         if not cut:
             self.link.left.socket.wake_all(self.link.now)
             self.link.right.socket.wake_all(self.link.now)
@@ -173,14 +174,18 @@ TestConversations.settings = settings(max_examples=200, stateful_step_count=50)
         duplication=st.sampled_from((0.0, 0.2)),
         reordering=st.sampled_from((0.0, 0.5)),
     ),
-    packet=st.sampled_from((120, 1416, 8192)),
+    packet=st.sampled_from((120, 1416, 8192, 60_000)),
     window=st.sampled_from((2000, 1 << 20)),
     lengths=st.tuples(st.integers(1, 60_000), st.integers(1, 60_000)),
+    old=st.booleans(),
 )
-def test_while_some_packets_arrive_everything_does(
-    seed: int, faults: Faults, packet: int, window: int, lengths: tuple[int, int]
+def test_while_some_packets_arrive_everything_does(  # noqa: PLR0917  # hypothesis gives them by name
+    seed: int, faults: Faults, packet: int, window: int, lengths: tuple[int, int], old: bool
 ) -> None:
-    link = VirtualLink(limits=UtpLimits(packet=packet, receive_window=window), faults=faults, seed=seed)
+    limits = UtpLimits(packet=min(packet, 8192), largest_packet=packet, receive_window=window)
+    link = VirtualLink(limits=limits, faults=faults, seed=seed)
+    if old:
+        link.alter = without_extensions
     left, right = link.connect()
     sides = ((link.left, left, lengths[0]), (link.right, right, lengths[1]))
     for side, stream, length in sides:
@@ -195,7 +200,7 @@ def test_while_some_packets_arrive_everything_does(
 @settings(max_examples=40)
 @given(seed=st.integers(0, 1 << 16), corruption=st.sampled_from((0.02, 0.3)), packet=st.sampled_from((60, 120, 1416)))
 def test_packets_that_were_altered_harm_at_most_their_own_stream(seed: int, corruption: float, packet: int) -> None:
-    link = VirtualLink(limits=UtpLimits(packet=packet), faults=Faults(delay=0.01), seed=seed)
+    link = VirtualLink(limits=UtpLimits(packet=packet, largest_packet=packet), faults=Faults(delay=0.01), seed=seed)
     left, right = link.connect()
     link.faults.corruption = corruption
     link.left.socket.write(left, bytes(20_000), link.now)
@@ -210,6 +215,30 @@ def test_packets_that_were_altered_harm_at_most_their_own_stream(seed: int, corr
     link.left.socket.write(left, b"sound", link.now)
     link.run(10.0)
     assert link.right.received(right) == b"sound"
+
+
+@settings(max_examples=60)
+@given(
+    seed=st.integers(0, 1 << 16),
+    grown=st.integers(20_000, 300_000),
+    largest=st.sampled_from((2200, 5000, 20_000)),
+    loss=st.sampled_from((0.0, 0.02)),
+    length=st.integers(1, 400_000),
+)
+def test_what_was_sent_large_arrives_although_the_path_takes_only_small_packets_from_then_on(
+    seed: int, grown: int, largest: int, loss: float, length: int
+) -> None:
+    link = VirtualLink(faults=Faults(delay=0.001), seed=seed)
+    left, right = link.connect()
+    link.left.socket.write(left, pattern(0, grown // 4), link.now)
+    link.run(1.0)
+    link.left.socket.write(left, pattern(grown // 4, length // 4 + 1), link.now)
+    link.run(0.0005)
+    link.faults.largest = largest
+    link.faults.loss = loss
+    link.left.socket.close(left, link.now)
+    link.run_until(lambda: right in link.right.ended, seconds=200)
+    assert link.right.received(right) == pattern(0, grown // 4 + length // 4 + 1)
 
 
 def test_every_state_but_the_last_can_end_and_none_is_left_behind() -> None:

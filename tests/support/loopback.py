@@ -144,8 +144,9 @@ class LoopbackNode:
                 end.mail.popleft()()
         dirty, self._dirty = self._dirty, {}
         for stream in dirty:
-            if stream in self.ends:
-                self._flush(self.ends[stream])
+            end = self.ends.get(stream)
+            if end is not None and hasattr(end, "far"):  # else nobody will ever answer its dial
+                self._flush(end)
 
     def _accept(self, end: _End, key: PublicKey) -> None:
         end.receiver = self._acceptor(key) if self._acceptor is not None else None

@@ -18,6 +18,7 @@ from pinecone_transport.session import (
     UtpLimits,
     UtpSocket,
 )
+from pinecone_transport.session.utp import ST_SYN, decode_packet, encode_packet
 from tests.support.clock import VirtualClock
 
 LEFT_KEY: PublicKey = b"\x01" * 32
@@ -36,6 +37,17 @@ class Faults:
     corruption: float = 0.0
     """The share of packets in which a byte is changed."""
     cut: bool = False
+    largest: int = 1 << 16
+    """Packets of more bytes are lost."""
+
+
+def without_extensions(_side: Side, packet: bytes) -> bytes:
+    """Make of a packet what a node that knows nothing of §11 makes of it."""
+    decoded = decode_packet(packet)
+    if decoded.type == ST_SYN:
+        decoded.payload = b""
+    decoded.extensions = tuple(one for one in decoded.extensions if one[0] == 1)
+    return encode_packet(decoded)
 
 
 class Side:
@@ -107,6 +119,8 @@ class VirtualLink:
         self.recording = False
         self.filter: Callable[[Side, bytes], bool] | None = None
         """Tells for each packet whether it is let through; None lets all through."""
+        self.alter: Callable[[Side, bytes], bytes] | None = None
+        """Makes another packet of each; None leaves them as they are."""
         self._arrivals: list[tuple[float, int, Side, bytes]] = []
         self._count = 0
 
@@ -179,6 +193,10 @@ class VirtualLink:
         random = self.random
         if faults.cut or random.random() < faults.loss or (self.filter is not None and not self.filter(side, packet)):
             return
+        if len(packet) > faults.largest:
+            return
+        if self.alter is not None:
+            packet = self.alter(side, packet)
         copies = 2 if random.random() < faults.duplication else 1
         for _ in range(copies):
             delay = faults.delay

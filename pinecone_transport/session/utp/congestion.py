@@ -25,6 +25,8 @@ class CongestionControl(Protocol):
 
     window: float
     """Packets that may be in flight, at least 1."""
+    delayed: bool
+    """Whether packets wait on the way for longer than is put up with."""
 
     def on_acknowledged(self, packets: int, reply_micro: int, limited: bool, now: float) -> None:
         """So many packets arrived; the far end said ``reply_micro``, and the window was, or was not, the limit."""
@@ -32,8 +34,8 @@ class CongestionControl(Protocol):
     def on_lost(self, sent_at: float, now: float) -> None:
         """Packets were lost, the youngest of them sent at ``sent_at``."""
 
-    def on_timeout(self, now: float) -> None:
-        """Nothing was heard for a whole retransmission timeout."""
+    def on_timeout(self, shrunk: float, now: float) -> None:
+        """Nothing was heard for a whole retransmission timeout; packets are ``shrunk`` times smaller from now on."""
 
 
 @final
@@ -53,11 +55,15 @@ class Ledbat:
         "_next_base",
         "_reduced_at",
         "_threshold",
+        "_timed_out",
+        "delayed",
         "window",
     )
 
     def __init__(self, maximum: int) -> None:
         self.window = float(min(INITIAL_WINDOW, maximum))
+        self.delayed = False
+        self._timed_out = False
         self._maximum: Final = float(maximum)
         self._threshold = 0.0
         self._loss_free = True
@@ -71,6 +77,8 @@ class Ledbat:
         """Grow or shrink by the delay that the packets met."""
         above = (self._queueing_delay(reply_micro, now) - TARGET_DELAY_US) / TARGET_DELAY_US
         window = self.window
+        self.delayed = above > 0
+        self._timed_out = False
         if above > 0:
             # At most an eighth per round trip: the delay that we see is as old as one.
             window -= packets * min(above, 1.0) / 8
@@ -96,10 +104,15 @@ class Ledbat:
         self._loss_free = False
         self._threshold = 0.0
 
-    def on_timeout(self, now: float) -> None:
-        """Begin anew with the smallest window, and grow fast up to half of what it was."""
+    def on_timeout(self, shrunk: float, now: float) -> None:
+        """Begin anew with the smallest window, and grow fast up to half of what it was.
+
+        Smaller packets may be more, up to the first window: what has to be sent again is in fragments of theirs.
+        """
         self._threshold = max(self.window / 2, self._threshold)
-        self.window = MIN_WINDOW
+        window = self.window if self._timed_out else MIN_WINDOW
+        self.window = max(MIN_WINDOW, min(window * shrunk, INITIAL_WINDOW, self._maximum))
+        self._timed_out = True
         self._reduced_at = now
         self._loss_free = False
 

@@ -18,6 +18,18 @@ from pinecone_transport.session.events import (
     StreamLost,
     StreamWritable,
 )
+from pinecone_transport.session.utp.extensions import (
+    EARLY,
+    FRAGMENT,
+    FRAGMENTS,
+    OPTIONS,
+    Fragment,
+    Options,
+    encode_fragment,
+    encode_options,
+    fragment_of,
+    options_of,
+)
 from pinecone_transport.session.utp.limits import UtpLimits
 from pinecone_transport.session.utp.packet import (
     HEADER,
@@ -29,6 +41,7 @@ from pinecone_transport.session.utp.packet import (
     ST_SYN,
     VERSION,
     UtpPacket,
+    encode_packet,
     encode_reset,
 )
 from pinecone_transport.session.utp.receive_buffer import MAX_AHEAD, ReceiveBuffer
@@ -39,6 +52,8 @@ from pinecone_transport.session.utp.states import TRANSITIONS, Input, State
 ACK_DUE: Final = 1
 SYN_DUE: Final = 2
 PROBE_DUE: Final = 4
+ANSWER_DUE: Final = 8
+"""The ST_STATE that answers a SYN, ahead of any data."""
 
 WAKE_INTERVAL: Final = 0.1
 """Seconds between two times that a connection sends again because its path may be back."""
@@ -62,15 +77,18 @@ class Connection:
         send_id: The connection id of packets from us.
         syn_seq: The number of the SYN that opened it, whoever sent it.
         state: Changed in one place only, by `TRANSITIONS`.
-        due: `ACK_DUE`, `SYN_DUE`, `PROBE_DUE`: what has to leave even without data.
+        due: `ACK_DUE`, `SYN_DUE`, `PROBE_DUE`, `ANSWER_DUE`: what has to leave even without data.
+        reported: Whether the owner knows of it.
         sender: The sending half.
         repeated: Whether a packet was not acknowledged in time since this was last looked at, and set to False.
     """
 
     __slots__ = (
         "_advertised",
+        "_answer",
         "_asked_at",
         "_counters",
+        "_early",
         "_heard_at",
         "_introductions",
         "_is_dialler",
@@ -89,6 +107,7 @@ class Connection:
         "key",
         "receive_id",
         "repeated",
+        "reported",
         "send_id",
         "sender",
         "state",
@@ -122,6 +141,9 @@ class Connection:
         self._advertised = limits.receive_window
         self._heard_at = self._probed_at = now
         self._asked_at = NEVER
+        self._early = b""  # the beginning of our stream that our SYN carries
+        self._answer: Options | None = None  # what our answer to a SYN says of us, if the SYN said something
+        self.reported = syn is None
         self._reply_micro = 0
         self._introductions = 0
         self._syns = 0
@@ -138,13 +160,15 @@ class Connection:
             self._receive_buffer = ReceiveBuffer(1, limits.receive_window, counters)
         else:
             self.state = State.SYN_RECEIVED
-            self.due = ACK_DUE
+            self.due = ANSWER_DUE
             self.send_id = syn.connection_id
             self.syn_seq = syn.seq_nr
             self.sender = Sender(first_seq, budget, limits, counters, now)
             self.sender.open(syn.wnd_size, now)
             self._receive_buffer = ReceiveBuffer((syn.seq_nr + 1) & 0xFFFF, limits.receive_window, counters)
             self._reply_micro = _micro(now, syn.timestamp)
+            if self._negotiate(syn) is not None:
+                self._answer = Options(FRAGMENTS, limits.largest_packet)
 
     # From above
 
@@ -153,7 +177,7 @@ class Connection:
         if self.sender.buffer.finished:
             return
         self.sender.finish(now)
-        if self.state is not State.SYN_SENT:
+        if self.state is not State.SYN_SENT and self.state is not State.SYN_RECEIVED:
             self._set_state(Input.CLOSE)
 
     def acknowledge_received_data(self, length: int) -> None:
@@ -173,7 +197,7 @@ class Connection:
         """The connection is over for ``error``; one that the owner never heard of goes silently."""
         if self.state is State.SYN_RECEIVED:
             self._counters["half-open connections given up"] += 1
-        else:
+        if self.reported:
             events.append(StreamLost(self.stream, error))
         self.end()
 
@@ -243,8 +267,9 @@ class Connection:
         self._heard_at = now
         self._reply_micro = _micro(now, packet.timestamp)
         if self.state is State.SYN_RECEIVED:
-            self._set_state(Input.OPENED)
-            events.append(StreamAccepted(self.stream, self.key))
+            self._open()
+            if not self.reported:
+                self._report(events)
         if advance <= outstanding:
             self._receive_ack(packet, advance, now, events)
         if packet.type != ST_STATE:
@@ -254,8 +279,32 @@ class Connection:
         """Take a SYN that would have our connection id; return False if it is not the one that opened this."""
         if self.send_id != packet.connection_id or packet.seq_nr != self.syn_seq:
             return False
-        self.due |= ACK_DUE
+        self.due |= ANSWER_DUE
         return True
+
+    def take_early(self, data: bytes, events: list[SessionEvent]) -> None:
+        """Take the beginning of the stream, which came with the SYN. The owner hears of it at once."""
+        self._answer = Options(FRAGMENTS | EARLY, self._limits.largest_packet)
+        self._receive_buffer.unacknowledged += len(data)
+        self._report(events)
+        events.append(StreamData(self.stream, data))
+
+    def _report(self, events: list[SessionEvent]) -> None:
+        self.reported = True
+        events.append(StreamAccepted(self.stream, self.key))
+
+    def _negotiate(self, packet: UtpPacket) -> Options | None:
+        """Read what the far end says of itself in its SYN, or its answer to ours."""
+        options = options_of(packet)
+        if options is not None:
+            self.sender.negotiate(options.largest, bool(options.flags & FRAGMENTS))
+        return options
+
+    def _open(self) -> None:
+        """The far end has shown that it is there."""
+        self._set_state(Input.OPENED)
+        if self.sender.buffer.finished:
+            self._set_state(Input.CLOSE)
 
     def _receive_answer(self, packet: UtpPacket, now: float, events: list[SessionEvent]) -> None:
         """Take a packet while we wait for the ST_STATE that answers our SYN."""
@@ -266,7 +315,9 @@ class Connection:
         elif packet.type == ST_STATE:
             if self._syns == 1:
                 self._rtt.add_sample(now - self._opened_at)
-            self._set_state(Input.OPENED)
+            options = self._negotiate(packet)
+            if options is not None and options.flags & EARLY:
+                self.sender.buffer.skip(len(self._early))
             # The far end's first data carries the very number that its ST_STATE carries (§8).
             self._receive_buffer.next_seq = packet.seq_nr
             self._reply_micro = _micro(now, packet.timestamp)
@@ -276,8 +327,7 @@ class Connection:
             self.due = PROBE_DUE
             self._introductions = INTRODUCTIONS
             events.append(StreamConnected(self.stream))
-            if self.sender.buffer.finished:
-                self._set_state(Input.CLOSE)
+            self._open()
 
     def _receive_reset(self, events: list[SessionEvent]) -> None:
         """A far end that has said its end, all of which is here, may forget the connection there and then (§8)."""
@@ -298,9 +348,13 @@ class Connection:
                     events.append(StreamClosed(self.stream))
 
     def _receive_data(self, packet: UtpPacket, events: list[SessionEvent]) -> None:
-        self.due |= ACK_DUE
         buffer = self._receive_buffer
-        data = buffer.receive(packet.seq_nr, packet.payload, packet.type == ST_FIN)
+        fragment = fragment_of(packet) if packet.extensions else None
+        if fragment is not None:
+            data = buffer.receive_fragment(packet.seq_nr, fragment, packet.payload)
+        else:
+            data = buffer.receive(packet.seq_nr, packet.payload, packet.type == ST_FIN)
+        self.due |= ACK_DUE
         if data is None:
             if not packet.payload:
                 self._asked_at = self._heard_at
@@ -317,7 +371,7 @@ class Connection:
 
     def has_data(self) -> bool:
         """Tell whether `data_packet` returns one, unless what was lost arrives after all."""
-        if self.state is State.SYN_SENT or self.state is State.SYN_RECEIVED:
+        if self.state is State.SYN_SENT or (self.state is State.SYN_RECEIVED and not self.reported):
             return False
         return self.sender.has_data()
 
@@ -326,35 +380,57 @@ class Connection:
         packet = self.sender.next_packet(now)
         if packet is None:
             return None
+        if packet.is_fragment:
+            fragment = encode_fragment(Fragment(packet.start, packet.stop == len(packet.payload)))
+            return (
+                self._encode(packet.type, packet.seq_nr, now_us, FRAGMENT, fragment)
+                + packet.payload[packet.start : packet.stop]
+            )
         selective = self._receive_buffer.selective_ack() if self.due else b""
         self.due = 0
-        return self._encode(packet.type, packet.seq_nr, selective, now_us) + packet.payload
+        return self._encode(packet.type, packet.seq_nr, now_us, SELECTIVE_ACK, selective) + packet.payload
 
     def control_packet(self, now_us: int) -> bytes:
         """Return the packet that is due: SYN, probe, or acknowledgement."""
         due = self.due
         self.due = 0
         if due & SYN_DUE:
-            self._syns += 1
-            window = self._limits.receive_window
-            return HEADER.pack(ST_SYN << 4 | VERSION, 0, self.receive_id, now_us, 0, window, self.syn_seq, 0)
+            return self._encode_syn(now_us)
+        if due & ANSWER_DUE:
+            # Its number is that of our first data, though there is some already.
+            answer = encode_options(self._answer) if self._answer is not None else b""
+            return self._encode(ST_STATE, (self.sender.buffer.acked_seq + 1) & 0xFFFF, now_us, OPTIONS, answer)
         selective = self._receive_buffer.selective_ack()
         if due & PROBE_DUE:
             # A packet that the far end has had long ago, without its payload: it answers, where it would not answer
             # an acknowledgement, and resets what it does not know.
-            return self._encode(ST_DATA, self.sender.buffer.acked_seq, selective, now_us)
-        return self._encode(ST_STATE, self.sender.buffer.next_seq, selective, now_us)
+            return self._encode(ST_DATA, self.sender.buffer.acked_seq, now_us, SELECTIVE_ACK, selective)
+        return self._encode(ST_STATE, self.sender.buffer.next_seq, now_us, SELECTIVE_ACK, selective)
 
     def reset_packet(self) -> bytes:
         """Return an ST_RESET that the far end can tell from a guess."""
         return encode_reset(self.send_id, self.sender.buffer.next_seq, (self._receive_buffer.next_seq - 1) & 0xFFFF)
 
-    def _encode(self, kind: int, seq_nr: int, selective: bytes, now_us: int) -> bytes:
+    def _encode_syn(self, now_us: int) -> bytes:
+        """Return our SYN, each time with the same payload, so that it is clear what was taken if it was."""
+        limits = self._limits
+        if not self._syns:
+            self._early = self.sender.buffer.peek(limits.early_bytes)
+        self._syns += 1
+        options = Options(FRAGMENTS | EARLY if self._early else FRAGMENTS, limits.largest_packet)
+        window = limits.receive_window
+        extensions = ((OPTIONS, encode_options(options)),)
+        return encode_packet(
+            UtpPacket(ST_SYN, self.receive_id, now_us, 0, window, self.syn_seq, 0, extensions, self._early)
+        )
+
+    def _encode(self, kind: int, seq_nr: int, now_us: int, extension: int, content: bytes) -> bytes:
+        """Return a packet but for its payload; the extension is left out if it is empty."""
         buffer = self._receive_buffer
         self._advertised = window = buffer.window()
         header = HEADER.pack(
             kind << 4 | VERSION,
-            SELECTIVE_ACK if selective else 0,
+            extension if content else 0,
             self.send_id,
             now_us,
             self._reply_micro,
@@ -362,14 +438,17 @@ class Connection:
             seq_nr,
             (buffer.next_seq - 1) & 0xFFFF,
         )
-        return b"".join((header, bytes((0, len(selective))), selective)) if selective else header
+        return b"".join((header, bytes((0, len(content))), content)) if content else header
 
     # Time
 
     def deadline(self, now: float) -> float:
         """Return when `handle_timer` is to be called, if nothing else happens before."""
-        if self.state is State.SYN_SENT or self.state is State.SYN_RECEIVED:
+        if self.state is State.SYN_SENT:
             return min(self.sender.timer.at, self._wake_at, self._opened_at + self._limits.connect_timeout)
+        if self.state is State.SYN_RECEIVED:
+            at = self.sender.deadline(now) if self.sender.pending() else NEVER
+            return min(at, self._wake_at, self._opened_at + self._limits.connect_timeout)
         at = self.sender.deadline(now) if self.sender.pending() else self._probe_at()
         return min(at, self._wake_at, self._heard_at + self._patience)
 
@@ -380,6 +459,11 @@ class Connection:
         if self.state is State.SYN_SENT or self.state is State.SYN_RECEIVED:
             if now >= self._opened_at + self._limits.connect_timeout:
                 self.fail(StreamTimeoutError("the far end did not answer"), events)
+            elif self.state is State.SYN_RECEIVED:
+                if self.sender.pending() and self.sender.handle_timer(now):
+                    # The answer ahead of this data may be lost, too.
+                    self.due |= ANSWER_DUE
+                    self.repeated = True
             elif now >= self.sender.timer.at:
                 self.sender.timer.back_off(now)
                 self.due |= SYN_DUE

@@ -10,7 +10,14 @@ class UtpLimits:
     """Bounds and times of a `UtpSocket`; the defaults suit deployed nodes (§8).
 
     Attributes:
-        packet: Longest packet that we send, bytes, header included; Go nodes cut longer ones than 8,192 short.
+        packet: Longest packet that we send to a far end that does not say what it takes, bytes, header included; Go
+            nodes cut longer ones than 8,192 short.
+        largest_packet: Longest packet that we receive, and the longest that we send to a far end that says that it
+            takes so much, bytes, header included. With the longest coordinates it fits a frame (§3).
+        early_bytes: Payload that a SYN may bring, or that ours brings.
+        early: Connections begun with such a SYN that are not shown to be real, all keys. Further ones are half-open as
+            any other, and what came with their SYN has to come again.
+        early_per_key: The same for one key.
         receive_window: Bytes per stream that may lie here without being acknowledged by the stream's owner.
         send_buffer: Bytes per stream that may wait for being sent and acknowledged by the far end.
         window_packets: Data packets in flight to one key at most, however fast its path is.
@@ -30,6 +37,10 @@ class UtpLimits:
     """
 
     packet: int = 8192
+    largest_packet: int = 60_000
+    early_bytes: int = 2048
+    early: int = 64
+    early_per_key: int = 8
     receive_window: int = 1 << 20
     send_buffer: int = 1 << 20
     window_packets: int = 256

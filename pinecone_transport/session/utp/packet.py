@@ -79,10 +79,15 @@ class UtpPacket:
     @property
     def selective_ack(self) -> bytes:
         """The selective acknowledgement, least significant bit of the first byte first; empty if there is none."""
+        content = self.extension(SELECTIVE_ACK)
+        return content[:MAX_SELECTIVE_ACK] if content is not None else b""
+
+    def extension(self, type: int) -> bytes | None:
+        """Return the content of the first extension of this type, or None."""
         for kind, content in self.extensions:
-            if kind == SELECTIVE_ACK:
-                return content[:MAX_SELECTIVE_ACK]
-        return b""
+            if kind == type:
+                return content
+        return None
 
     def __repr__(self) -> str:
         return (

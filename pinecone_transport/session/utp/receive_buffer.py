@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final, final
 
+from pinecone_transport.session.utp.extensions import Fragment
+from pinecone_transport.session.utp.fragments import Fragments
 from pinecone_transport.session.utp.packet import MAX_SELECTIVE_ACK
 
 MAX_AHEAD: Final = 8 * MAX_SELECTIVE_ACK
@@ -26,13 +28,24 @@ class ReceiveBuffer:
         ended: Whether the end has come, and all before it.
     """
 
-    __slots__ = ("_ahead", "_ahead_bytes", "_capacity", "_counters", "_fin_seq", "ended", "next_seq", "unacknowledged")
+    __slots__ = (
+        "_ahead",
+        "_ahead_bytes",
+        "_capacity",
+        "_counters",
+        "_fin_seq",
+        "_fragments",
+        "ended",
+        "next_seq",
+        "unacknowledged",
+    )
 
     def __init__(self, next_seq: int, capacity: int, counters: Counter[str]) -> None:
         self._capacity: Final = capacity
         self._counters: Final = counters
         self._ahead: dict[int, bytes] = {}
         self._ahead_bytes = 0
+        self._fragments: Final[dict[int, Fragments]] = {}
         self._fin_seq: int | None = None
         self.next_seq = next_seq
         self.unacknowledged = 0
@@ -57,6 +70,8 @@ class ReceiveBuffer:
         if offset > MAX_AHEAD or len(payload) > room or self._beyond_end(offset):
             self._counters["packets outside the window"] += 1
             return None
+        if self._fragments:
+            self._forget_fragments(seq_nr)
         if fin and self._fin_seq is None:
             self._fin_seq = seq_nr
         if offset:
@@ -71,6 +86,35 @@ class ReceiveBuffer:
             self.ended = True
         self.unacknowledged += len(payload)
         return payload
+
+    def receive_fragment(self, seq_nr: int, fragment: Fragment, payload: bytes) -> bytes | None:
+        """Take a part of a packet; return what `receive` returns once all of it is there, and None before.
+
+        What is kept of it counts against the window as if it were ahead.
+        """
+        offset = (seq_nr - self.next_seq) & 0xFFFF
+        if offset >= 0x8000 or self.ended or seq_nr in self._ahead:
+            self._counters["duplicate packets"] += 1
+            return None
+        fragments = self._fragments.get(seq_nr) or Fragments()
+        room = self.window() if offset else self._capacity - self.unacknowledged - fragments.held
+        fresh = sum(stop - start for start, stop in fragments.missing(fragment.offset, len(payload)))
+        if not fresh or fresh > room or self._beyond_end(offset):
+            self._counters["fragments of no use"] += 1
+            return None
+        fragments.add(fragment.offset, payload, fragment.last)
+        self._fragments[seq_nr] = fragments
+        self._ahead_bytes += fresh
+        whole = fragments.whole()
+        if whole is None:
+            return None
+        self._forget_fragments(seq_nr)
+        return self.receive(seq_nr, whole, False)
+
+    def _forget_fragments(self, seq_nr: int) -> None:
+        fragments = self._fragments.pop(seq_nr, None)
+        if fragments is not None:
+            self._ahead_bytes -= fragments.held
 
     def _beyond_end(self, offset: int) -> bool:
         return self._fin_seq is not None and offset > (self._fin_seq - self.next_seq) & 0xFFFF

@@ -7,7 +7,7 @@ from typing import Final, final
 from pinecone_transport.deadlines import Deadlines
 from pinecone_transport.session.budget import Budget
 from pinecone_transport.session.utp.congestion import Ledbat
-from pinecone_transport.session.utp.connection import Connection
+from pinecone_transport.session.utp.connection import ANSWER_DUE, Connection
 from pinecone_transport.session.utp.limits import UtpLimits
 from pinecone_transport.session.utp.rtt import RttEstimator
 
@@ -20,17 +20,21 @@ class Remote:
         budget: What they share.
         connections: By the connection id of packets to us.
         half_open: Those that the far end has begun and not shown to be real, oldest first, by stream.
+        early: The same, of which the owner knows, since the SYN brought the beginning of the stream.
         control: Those with an acknowledgement or the like to send, by stream.
         sending: Those with data to send, by stream, in the order of their turns.
     """
 
-    __slots__ = ("_deadlines", "budget", "connections", "control", "half_open", "sending")
+    __slots__ = ("_deadlines", "budget", "connections", "control", "early", "half_open", "sending")
 
     def __init__(self, limits: UtpLimits, deadlines: Deadlines) -> None:
         self._deadlines: Final = deadlines
-        self.budget: Final = Budget(Ledbat(limits.window_packets), RttEstimator(limits.min_rto), limits.window_bytes)
+        self.budget: Final = Budget(
+            Ledbat(limits.window_packets), RttEstimator(limits.min_rto), limits.window_bytes, limits.largest_packet
+        )
         self.connections: Final[dict[int, Connection]] = {}
         self.half_open: Final[dict[int, Connection]] = {}
+        self.early: Final[dict[int, Connection]] = {}
         self.control: Final[dict[int, Connection]] = {}
         self.sending: Final[dict[int, Connection]] = {}
 
@@ -53,11 +57,14 @@ class Remote:
         del self.connections[connection.receive_id]
 
     def _take_control(self, left: int, spare: bool, now_us: int, packets: list[bytes]) -> int:
-        """Add SYNs, probes and acknowledgements, but with ``spare`` not those of connections with data to send."""
+        """Add SYNs, their answers, probes and acknowledgements.
+
+        With ``spare``, those that a connection's data can carry are left out.
+        """
         for stream, connection in list(self.control.items()):
             if left <= 0:
                 break
-            if spare and stream in self.sending:
+            if spare and stream in self.sending and not connection.due & ANSWER_DUE:
                 continue
             del self.control[stream]
             packet = connection.control_packet(now_us)
@@ -79,7 +86,8 @@ class Remote:
                 continue
             left -= len(packet)
             packets.append(packet)
-            self.control.pop(stream, None)
+            if not connection.due:
+                self.control.pop(stream, None)
             if connection.has_data():
                 sending[stream] = connection
             self._deadlines.schedule(stream, connection.deadline(now))

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Final, final
 
 from pinecone_transport.session.budget import Budget
+from pinecone_transport.session.utp.extensions import FRAGMENT_OVERHEAD
 from pinecone_transport.session.utp.packet import ST_DATA, ST_FIN
 
 MAX_OUTSTANDING: Final = 255
@@ -30,10 +31,28 @@ class SentPacket:
         order: Which of all packets sent on the connection its last sending was.
         sends: How often it was sent.
         sent_at: When it was sent last.
+        start: Where in the payload that begins which leaves now; not 0 in a fragment.
+        stop: Where that ends.
+        parts: How many packets of it are in flight: more than one if it leaves in fragments.
+        parts_length: Their payload, bytes.
+        parts_at: When the first of them was sent.
         status: In flight, lost, or arrived.
     """
 
-    __slots__ = ("order", "payload", "sends", "sent_at", "seq_nr", "status", "type")
+    __slots__ = (
+        "order",
+        "parts",
+        "parts_at",
+        "parts_length",
+        "payload",
+        "sends",
+        "sent_at",
+        "seq_nr",
+        "start",
+        "status",
+        "stop",
+        "type",
+    )
 
     def __init__(self, type: int, seq_nr: int, payload: bytes) -> None:
         self.type: Final = type
@@ -42,7 +61,17 @@ class SentPacket:
         self.order = 0
         self.sends = 0
         self.sent_at = 0.0
+        self.start = 0
+        self.stop = 0
+        self.parts = 0
+        self.parts_length = 0
+        self.parts_at = 0.0
         self.status = _LOST
+
+    @property
+    def is_fragment(self) -> bool:
+        """Whether what leaves now is only a part of it."""
+        return self.stop - self.start < len(self.payload)
 
 
 @final
@@ -51,6 +80,7 @@ class SendBuffer:
 
     Attributes:
         acked_seq: The last number that was acknowledged with all before it.
+        fragments: Whether the far end understands them.
         held: Bytes kept: waiting, in flight, or to be repeated.
         waiting: Bytes that were never sent.
         outstanding: Packets sent and not yet acknowledged with all before them, in order.
@@ -70,6 +100,7 @@ class SendBuffer:
         "acked_seq",
         "fin_sent",
         "finished",
+        "fragments",
         "held",
         "outstanding",
         "sampled_at",
@@ -84,6 +115,7 @@ class SendBuffer:
         self._order = 0
         self._arrived_order = 0
         self.acked_seq = (first_seq - 1) & 0xFFFF
+        self.fragments = False
         self.held = 0
         self.waiting = 0
         self.outstanding: deque[SentPacket] = deque()
@@ -101,6 +133,16 @@ class SendBuffer:
         self._chunks.append(data)
         self.held += len(data)
         self.waiting += len(data)
+
+    def peek(self, limit: int) -> bytes:
+        """Return the first bytes that wait, and leave them there."""
+        return b"".join(self._chunks)[:limit] if self._chunks else b""
+
+    def skip(self, length: int) -> None:
+        """So many of the first bytes that wait have arrived by other means."""
+        if length:
+            self._take(length)
+            self.held -= length
 
     def unsent(self) -> bool:
         """Tell whether there are bytes, or the end, that were never sent."""
@@ -120,9 +162,12 @@ class SendBuffer:
         """Return what is to be sent next: what was lost first, then what is new and fits the far end's window."""
         lost = self._lost
         while lost:
-            packet = lost.popleft()
+            packet = lost[0]
             if packet.status == _LOST:
+                if not self._cut(packet, segment):
+                    lost.popleft()
                 return packet
+            lost.popleft()
         if not self.can_send(window, segment):
             return None
         if self.waiting:
@@ -130,17 +175,34 @@ class SendBuffer:
         else:
             packet = SentPacket(ST_FIN, self.next_seq, b"")
             self.fin_sent = True
+        packet.stop = len(packet.payload)
         self.outstanding.append(packet)
         return packet
 
+    def _cut(self, packet: SentPacket, segment: int) -> bool:
+        """Decide how much of a lost packet leaves now, behind what has left of it; tell whether something is left over.
+
+        A packet larger than those of today leaves in fragments, since the path may have become too slow for it.
+        """
+        length = len(packet.payload)
+        packet.start = packet.stop
+        whole = not packet.start and (not self.fragments or length <= segment)
+        packet.stop = length if whole else min(length, packet.start + max(segment - FRAGMENT_OVERHEAD, 1))
+        return packet.stop < length
+
     def sent(self, packet: SentPacket, now: float) -> None:
-        """The packet from `next_packet` leaves."""
-        self._order += 1
-        packet.order = self._order
-        packet.sends += 1
-        packet.sent_at = now
-        packet.status = _IN_FLIGHT
-        self._budget.take(len(packet.payload))
+        """The packet from `next_packet` leaves, or a fragment of it; with the last one it has been sent."""
+        if not packet.parts:
+            packet.parts_at = now
+        packet.parts += 1
+        packet.parts_length += packet.stop - packet.start
+        self._budget.take(packet.stop - packet.start, now)
+        if packet.stop == len(packet.payload):
+            self._order += 1
+            packet.order = self._order
+            packet.sends += 1
+            packet.sent_at = now
+            packet.status = _IN_FLIGHT
 
     def acknowledge(self, advance: int, selective: bytes, now: float) -> int:
         """The next ``advance`` packets have arrived, and those of ``selective``; return how many that is news of."""
@@ -166,18 +228,27 @@ class SendBuffer:
         return count
 
     def _arrived(self, packet: SentPacket, now: float) -> None:
-        length = len(packet.payload)
-        self.held -= length
-        if packet.status == _IN_FLIGHT:
-            self._budget.release(length)
-            if packet.sends == 1:
-                # What was taken for lost says how long we waited, not how long the way is.
-                self.sampled_at = max(self.sampled_at, packet.sent_at)
+        self.held -= len(packet.payload)
+        if packet.status == _IN_FLIGHT and packet.sends == 1:
+            # What was taken for lost says how long we waited, not how long the way is.
+            self.sampled_at = max(self.sampled_at, packet.sent_at)
+        self._release(packet)
         packet.status = _ARRIVED
         packet.payload = b""
         # Of a repeat that cannot have been answered yet it was the first sending that arrived.
         if packet.sends == 1 or now - packet.sent_at >= self._budget.rtt.minimum:
             self._arrived_order = max(self._arrived_order, packet.order)
+
+    def release_fragments(self, now: float) -> None:
+        """The far end has heard something of us.
+
+        It acknowledges a packet when all of its fragments are there, and these may be more than may be in flight. Those
+        that are older than a round trip are not, whatever became of them, and make room for the next.
+        """
+        if self._lost:
+            packet = self._lost[0]
+            if packet.parts and now - packet.parts_at >= self._budget.rtt.minimum:
+                self._release(packet)
 
     def detect_lost(self) -> float | None:
         """Mark what must be lost, since later packets have arrived; return when the youngest was sent, or None."""
@@ -204,9 +275,10 @@ class SendBuffer:
     def lose_all(self) -> None:
         """Mark all that is in flight as lost, so that it is sent again in order."""
         for packet in self.outstanding:
-            if packet.status == _IN_FLIGHT:
+            if packet.status != _ARRIVED:
                 packet.status = _LOST
-                self._budget.release(len(packet.payload))
+                packet.stop = 0
+                self._release(packet)
         self._lost = deque(packet for packet in self.outstanding if packet.status == _LOST)
 
     def discard(self) -> None:
@@ -216,8 +288,15 @@ class SendBuffer:
 
     def _lose(self, packet: SentPacket) -> None:
         packet.status = _LOST
-        self._budget.release(len(packet.payload))
+        packet.stop = 0
+        self._release(packet)
         self._lost.append(packet)
+
+    def _release(self, packet: SentPacket) -> None:
+        """Nothing of the packet is in flight any more."""
+        if packet.parts:
+            self._budget.release(packet.parts, packet.parts_length)
+            packet.parts = packet.parts_length = 0
 
     def _payload_length(self, window: int, segment: int) -> int:
         """Return how many bytes the next new packet may have: a whole one, or a smaller one if nothing is under way.

@@ -6,11 +6,14 @@ from collections import Counter
 from typing import Final, final
 
 from pinecone_transport.session.budget import Budget
+from pinecone_transport.session.packet_size import MIN_SIZE
 from pinecone_transport.session.utp.limits import UtpLimits
 from pinecone_transport.session.utp.packet import HEADER_LENGTH, MAX_PAYLOAD, MAX_SELECTIVE_ACK, ST_STATE, UtpPacket
 from pinecone_transport.session.utp.rtt import NEVER, RepeatTimer
 from pinecone_transport.session.utp.send_buffer import SendBuffer, SentPacket
 
+OVERHEAD: Final = HEADER_LENGTH + 2 + MAX_SELECTIVE_ACK
+"""Bytes of a data packet besides its payload, at most."""
 DUPLICATE_ACKS: Final = 3
 """So many acknowledgements of the same packet mean that the next one is lost (BEP 29, packet loss)."""
 
@@ -23,7 +26,6 @@ class Sender:
         buffer: The bytes and packets.
         progress_at: When the far end last acknowledged something new; or when there was something to send again.
         timer: When the oldest outstanding packet, or the question for a larger window, goes out again.
-        segment: Payload of a full packet, bytes.
     """
 
     __slots__ = (
@@ -31,14 +33,16 @@ class Sender:
         "_budget",
         "_counters",
         "_duplicate_acks",
+        "_fixed_segment",
+        "_largest",
         "_limits",
         "_patience",
         "_peer_window",
+        "_room_from",
         "_room_wanted",
         "_window_probe",
         "buffer",
         "progress_at",
-        "segment",
         "timer",
     )
 
@@ -52,9 +56,23 @@ class Sender:
         self._peer_window = 0
         self._room_wanted = False
         self._window_probe = False
+        self._room_from: Final = min(MAX_PAYLOAD, limits.packet - OVERHEAD, limits.send_buffer)
         self.buffer: Final = SendBuffer(first_seq, budget)
-        self.segment: Final = min(MAX_PAYLOAD, limits.packet - HEADER_LENGTH - 2 - MAX_SELECTIVE_ACK)
+        # The same for all who do not say what they take; 0 once the far end has, and then it depends on the path.
+        self._fixed_segment = min(MAX_PAYLOAD, limits.packet - OVERHEAD)
+        self._largest = 0
         self.timer: Final = RepeatTimer(budget.rtt, limits.max_rto)
+
+    @property
+    def segment(self) -> int:
+        """Payload of a full packet, bytes."""
+        return self._fixed_segment or min(self._budget.packet_size.size, self._largest) - OVERHEAD
+
+    def negotiate(self, largest: int, fragments: bool) -> None:
+        """The far end takes packets of ``largest`` bytes, header included, and perhaps fragments."""
+        self._largest = max(largest, MIN_SIZE)
+        self._fixed_segment = 0
+        self.buffer.fragments = fragments
 
     def open(self, wnd_size: int, now: float) -> None:
         """The far end is there, and takes so many bytes."""
@@ -65,9 +83,9 @@ class Sender:
     # From above
 
     def room(self) -> int:
-        """Return how many bytes may be written: none, rather than less than a packet."""
+        """Return how many bytes may be written: none, rather than less than an ordinary packet."""
         space = self.space()
-        return space if space >= min(self.segment, self._limits.send_buffer) else 0
+        return space if space >= self._room_from else 0
 
     def space(self) -> int:
         """Return how many bytes the send buffer takes: what `room` said may come in several pieces."""
@@ -105,14 +123,17 @@ class Sender:
         """Take a packet that acknowledges ``advance`` more; return True when an owner that waits may write again."""
         buffer = self.buffer
         if advance or packet.extensions:
+            held = buffer.held
             count = buffer.acknowledge(advance, packet.selective_ack, now)
             if count:
-                self._progress(count, packet.reply_micro, now)
+                self._progress(count, held - buffer.held, packet.reply_micro, now)
             self._lost(buffer.detect_lost(), now)
         elif packet.type == ST_STATE and packet.wnd_size == self._peer_window and buffer.outstanding:
             self._duplicate_acks += 1
-            if self._duplicate_acks == DUPLICATE_ACKS:
+            # Of a packet in fragments each is acknowledged, while that is not.
+            if self._duplicate_acks == DUPLICATE_ACKS and not buffer.fragments:
                 self._lost(buffer.lose_first(), now)
+        buffer.release_fragments(now)
         self._answered_at = now
         self._peer_window = packet.wnd_size
         if self._window_shut():
@@ -127,12 +148,12 @@ class Sender:
         """Tell whether the end, and so all before it, has arrived."""
         return self.buffer.fin_sent and not self.buffer.outstanding
 
-    def _progress(self, count: int, reply_micro: int, now: float) -> None:
-        """So many packets have arrived."""
+    def _progress(self, count: int, length: int, reply_micro: int, now: float) -> None:
+        """So many packets, and bytes of payload, have arrived."""
         buffer = self.buffer
         if buffer.sampled_at:
             self._budget.rtt.add_sample(now - buffer.sampled_at)
-        self._budget.acknowledged(count, reply_micro, now)
+        self._budget.acknowledged(count, length, reply_micro, now)
         self.progress_at = now
         self._duplicate_acks = 0
         self._window_probe = False
@@ -160,6 +181,8 @@ class Sender:
             return None
         if packet.sends:
             self._counters["packets repeated"] += 1
+            if packet.is_fragment:
+                self._counters["fragments sent"] += 1
         buffer.sent(packet, now)
         if self.timer.at == NEVER or packet is buffer.outstanding[0]:
             self.timer.start(now)
@@ -213,4 +236,4 @@ class Sender:
 
     def _writable_from(self) -> int:
         """Return the room from which on a waiting owner is told: a quarter, so that it writes large pieces."""
-        return max(min(self.segment, self._limits.send_buffer), self._limits.send_buffer // 4)
+        return max(self._room_from, self._limits.send_buffer // 4)

@@ -17,6 +17,7 @@ from pinecone_transport.identity import PublicKey
 from pinecone_transport.randomness import RandomSource
 from pinecone_transport.session.events import SessionEvent
 from pinecone_transport.session.utp.connection import Connection
+from pinecone_transport.session.utp.extensions import EARLY, options_of
 from pinecone_transport.session.utp.limits import UtpLimits
 from pinecone_transport.session.utp.packet import ST_RESET, ST_SYN, UtpPacket, decode_packet
 from pinecone_transport.session.utp.remote import Remote
@@ -64,6 +65,7 @@ class UtpSocket:
         self._remotes: Final[dict[PublicKey, Remote]] = {}
         self._streams: Final[dict[int, Connection]] = {}
         self._half_open: Final[dict[int, Connection]] = {}
+        self._early: Final[dict[int, Connection]] = {}
         self._next_stream = 1
         self._active: Final[dict[PublicKey, None]] = {}
         self._strays: Final = Strays(self._limits, self.counters)
@@ -183,7 +185,7 @@ class UtpSocket:
             counters["malformed packets"] += 1
             return events
         if decoded.type == ST_SYN:
-            self._receive_syn(key, decoded, now)
+            self._receive_syn(key, decoded, now, events)
             return events
         remote = self._remotes.get(key)
         connection = remote.connections.get(decoded.connection_id) if remote is not None else None
@@ -312,7 +314,7 @@ class UtpSocket:
         self._streams[connection.stream] = connection
         return connection
 
-    def _receive_syn(self, key: PublicKey, packet: UtpPacket, now: float) -> None:
+    def _receive_syn(self, key: PublicKey, packet: UtpPacket, now: float, events: list[SessionEvent]) -> None:
         receive_id = (packet.connection_id + 1) & 0xFFFF
         remote = self._remotes.get(key) or Remote(self._limits, self._deadlines)
         connection = remote.connections.get(receive_id)
@@ -321,8 +323,11 @@ class UtpSocket:
             if self._has_place(remote):
                 # A key whose last connection had to go has a new entry by now, which `_open` makes ours again.
                 connection = self._open(key, remote, receive_id, packet, now)
-                remote.half_open[connection.stream] = connection
-                self._half_open[connection.stream] = connection
+                if self._takes_early(remote, packet):
+                    remote.early[connection.stream] = self._early[connection.stream] = connection
+                    connection.take_early(packet.payload, events)
+                else:
+                    remote.half_open[connection.stream] = self._half_open[connection.stream] = connection
             else:
                 self.counters["connections refused"] += 1
         elif not connection.receive_syn(packet):
@@ -333,6 +338,17 @@ class UtpSocket:
             self._active[key] = None
         else:
             self._touch(connection, now)
+
+    def _takes_early(self, remote: Remote, packet: UtpPacket) -> bool:
+        """Tell whether a SYN brings the beginning of its stream, and we have a place for that."""
+        limits = self._limits
+        options = options_of(packet)
+        if options is None or not options.flags & EARLY or not 0 < len(packet.payload) <= limits.early_bytes:
+            return False
+        if len(self._early) < limits.early and len(remote.early) < limits.early_per_key:
+            return True
+        self.counters["early data refused"] += 1
+        return False
 
     def _make_place(self, remote: Remote, now: float) -> None:
         """Let the oldest half-open connection go if there are too many, of the key or in all."""
@@ -351,8 +367,11 @@ class UtpSocket:
         """Note what a connection wants after something was done to it: to send, to be called at a time, to be gone."""
         stream = connection.stream
         remote = self._remotes[connection.key]
-        if connection.state is not State.SYN_RECEIVED and stream in self._half_open:
-            del self._half_open[stream], remote.half_open[stream]
+        if connection.state is not State.SYN_RECEIVED:
+            if stream in self._half_open:
+                del self._half_open[stream], remote.half_open[stream]
+            elif stream in self._early:
+                del self._early[stream], remote.early[stream]
         if connection.state is State.CLOSED:
             self._forget(connection, remote, now)
             return

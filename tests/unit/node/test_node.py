@@ -160,6 +160,9 @@ class LinkTests(NodeTestCase):
         client = StreamEnd(a)
         a.open_stream(b.identity.key, client)
         self.run_for(0.1)
+        client.to_send += bytes(1_000_000)  # so that packets and window grow
+        a.mark_dirty(client.stream)
+        self.run_for(1.0)
         _, far_end = self.pipes[1]
         far_end.pause_reading()
         client.to_send += bytes(10_000_000)

@@ -68,8 +68,8 @@ def test_after_a_loss_it_grows_by_a_packet_a_round_trip() -> None:
 def test_after_silence_it_begins_with_the_smallest_window_and_soon_has_half_the_old_one() -> None:
     ledbat = grown(100)
     before = ledbat.window
-    ledbat.on_timeout(5.0)
-    ledbat.on_timeout(7.0)
+    ledbat.on_timeout(1.0, 5.0)
+    ledbat.on_timeout(1.0, 7.0)
     assert ledbat.window == MIN_WINDOW
     round_trips = 0
     while ledbat.window < before / 2:
@@ -78,14 +78,28 @@ def test_after_silence_it_begins_with_the_smallest_window_and_soon_has_half_the_
     assert round_trips <= 6
 
 
+def test_packets_that_become_smaller_after_silence_may_be_more_up_to_the_first_window() -> None:
+    ledbat = grown(100)
+    ledbat.on_timeout(4.0, 5.0)
+    assert ledbat.window == 4 * MIN_WINDOW
+    ledbat.on_timeout(4.0, 7.0)
+    ledbat.on_timeout(1.0, 9.0)
+    assert ledbat.window == INITIAL_WINDOW
+    ledbat.on_acknowledged(1, BASE, True, 10.0)
+    ledbat.on_timeout(1.0, 11.0)
+    assert ledbat.window == MIN_WINDOW
+
+
 def test_delay_above_the_target_shrinks_it_and_below_lets_it_grow() -> None:
     ledbat = grown(100)
     for _ in range(4):
         ledbat.on_acknowledged(1, BASE + TARGET_DELAY_US // 2 & 0xFFFFFFFF, True, 5.0)
     before = ledbat.window
+    assert not ledbat.delayed
     for _ in range(12):
         ledbat.on_acknowledged(10, BASE + 3 * TARGET_DELAY_US & 0xFFFFFFFF, True, 5.0)
     assert ledbat.window < before - 5
+    assert ledbat.delayed
     for _ in range(200):
         ledbat.on_acknowledged(50, BASE + 30 * TARGET_DELAY_US & 0xFFFFFFFF, True, 5.0)
     assert ledbat.window == MIN_WINDOW
@@ -122,16 +136,16 @@ def test_a_far_end_that_says_nothing_of_the_delay_has_none() -> None:
 
 
 def test_a_budget_is_bounded_by_packets_and_by_bytes() -> None:
-    budget = Budget(Ledbat(256), RttEstimator(1.0), 20_000)
+    budget = Budget(Ledbat(256), RttEstimator(1.0), 20_000, 8192)
     for _ in range(2):
-        budget.take(8000)
+        budget.take(8000, 1.0)
     assert budget.has_room()
-    budget.take(8000)
+    budget.take(8000, 1.0)
     assert not budget.has_room()
-    budget.release(8000)
+    budget.release(1, 8000)
     for _ in range(12):
         assert budget.has_room()
-        budget.take(1)
+        budget.take(1, 1.0)
     assert not budget.has_room()
     assert (budget.packets_in_flight, budget.bytes_in_flight) == (14, 16_012)
 

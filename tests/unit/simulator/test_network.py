@@ -93,7 +93,7 @@ def test_a_link_that_one_end_gives_up_is_closed_at_the_other() -> None:
 
 
 def test_lost_traffic_is_sent_again_and_the_tree_never_notices() -> None:
-    network = two(loss=0.4)
+    network = two(loss=0.3)
     settle(network, 20)
     dials = Dials(network)
     answered = 0

@@ -1,0 +1,78 @@
+"""How large packets to one key are, where the far end lets us choose: as large as pays, as small as the path needs.
+
+Hops cost time per packet, whatever its size, so large packets are fast. But a large packet on a slow path keeps all
+others waiting, and a node on the way gives up a link on which one frame takes seconds.
+"""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+FIRST_SIZE: Final = 1416
+"""Bytes, header included. Even a slow radio link delivers as many in a fraction of a second."""
+MIN_SIZE: Final = 512
+ORDINARY_SIZE: Final = 8192
+"""Up to this size a path that shows no queue is believed to take more: Go's nodes send as much to anybody (§8)."""
+
+_PACKET_TIME: Final = 0.005
+"""Seconds for which one packet should keep the path busy …"""
+_LONGEST_PACKET_TIME: Final = 0.05
+"""… and above which it is cut down to that at once."""
+_SHORTEST_SAMPLE: Final = 0.001
+
+
+@final
+class PacketSize:
+    """Follows the rate at which bytes arrive.
+
+    Args:
+        maximum: Bytes that it never exceeds, header included.
+
+    Attributes:
+        size: Bytes of a packet, header included.
+    """
+
+    __slots__ = ("_delivered", "_maximum", "_since", "size")
+
+    def __init__(self, maximum: int) -> None:
+        self.size = min(FIRST_SIZE, maximum)
+        self._maximum: Final = maximum
+        self._since = 0.0
+        self._delivered = 0
+
+    def begin(self, now: float) -> None:
+        """Something leaves while nothing is under way: the time before it says nothing of the path."""
+        self._since = now
+        self._delivered = 0
+
+    def on_acknowledged(self, length: int, round_trip: float, *, limited: bool, delayed: bool, now: float) -> None:
+        """So many bytes have arrived; once per round trip, that is a rate.
+
+        Args:
+            length: Bytes.
+            round_trip: Seconds.
+            limited: Whether more would have been sent if the window had allowed it.
+            delayed: Whether packets wait on the way.
+            now: Seconds.
+        """
+        self._delivered += length
+        elapsed = now - self._since
+        if elapsed < round_trip or elapsed < _SHORTEST_SAMPLE:
+            return
+        rate = self._delivered / elapsed
+        self.begin(now)
+        if not delayed:
+            # The path may deliver more than was asked of it, but not less.
+            self.size = max(self.size, min(2 * self.size, self._maximum, max(int(rate * _PACKET_TIME), ORDINARY_SIZE)))
+        elif limited:
+            fitting = max(int(rate * _PACKET_TIME), MIN_SIZE)
+            if self.size > rate * _LONGEST_PACKET_TIME:
+                self.size = min(self.size, fitting)
+            elif self.size > 2 * fitting:
+                self.size //= 2
+
+    def on_timeout(self) -> float:
+        """Nothing arrives, perhaps for the packets' size; return by how much they are smaller now."""
+        before = self.size
+        self.size = min(before, max(before // 4, FIRST_SIZE))
+        return before / self.size
