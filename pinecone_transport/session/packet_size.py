@@ -32,18 +32,19 @@ class PacketSize:
         size: Bytes of a packet, header included.
     """
 
-    __slots__ = ("_delivered", "_maximum", "_since", "size")
+    __slots__ = ("_delivered", "_heard_at", "_maximum", "_since", "size")
 
     def __init__(self, maximum: int) -> None:
         self.size = min(FIRST_SIZE, maximum)
         self._maximum: Final = maximum
         self._since = 0.0
+        self._heard_at = 0.0
         self._delivered = 0
 
     def begin(self, now: float) -> None:
-        """Something leaves while nothing is under way: the time before it says nothing of the path."""
-        self._since = now
-        self._delivered = 0
+        """Something leaves while nothing is under way: the time since the last answer says nothing of the path."""
+        self._since += now - self._heard_at
+        self._heard_at = now
 
     def on_acknowledged(self, length: int, round_trip: float, *, limited: bool, delayed: bool, now: float) -> None:
         """So many bytes have arrived; once per round trip, that is a rate.
@@ -55,12 +56,14 @@ class PacketSize:
             delayed: Whether packets wait on the way.
             now: Seconds.
         """
+        self._heard_at = now
         self._delivered += length
         elapsed = now - self._since
         if elapsed < round_trip or elapsed < _SHORTEST_SAMPLE:
             return
         rate = self._delivered / elapsed
-        self.begin(now)
+        self._since = now
+        self._delivered = 0
         if not delayed:
             # The path may deliver more than was asked of it, but not less.
             self.size = max(self.size, min(2 * self.size, self._maximum, max(int(rate * _PACKET_TIME), ORDINARY_SIZE)))

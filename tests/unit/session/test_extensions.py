@@ -315,6 +315,17 @@ def test_time_without_anything_under_way_is_no_part_of_the_rate() -> None:
     assert size.size == 2 * FIRST_SIZE
 
 
+def test_answers_that_come_all_at_once_after_less_than_a_sample_make_one_together() -> None:
+    size = PacketSize(60_000)
+    now = 1000.0
+    for _ in range(3):
+        now += 5.0
+        size.begin(now)
+        now += 0.0004
+        size.on_acknowledged(20_000, 0.0003, limited=True, delayed=False, now=now)
+    assert size.size == 2 * FIRST_SIZE
+
+
 def test_silence_makes_packets_smaller_but_not_smaller_than_at_first() -> None:
     size = PacketSize(60_000)
     for step in range(20):
