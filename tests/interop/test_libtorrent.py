@@ -102,9 +102,10 @@ class Swarm:
         return self.dial() if dialler == "ours" else await self.dialled(handle)
 
     async def checked(self) -> Any:
-        """Wait until libtorrent knows which pieces it has; return the torrent's handle."""
+        """Wait until libtorrent has looked which pieces it has and takes peers; return the torrent's handle."""
         handle = self.add_torrent()
-        await eventually(lambda: handle.status().num_pieces == len(self.theirs))
+        await eventually(lambda: handle.status().state == self._libtorrent.torrent_status.downloading)
+        assert handle.status().num_pieces == len(self.theirs)
         return handle
 
 
