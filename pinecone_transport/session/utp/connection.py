@@ -303,6 +303,8 @@ class Connection:
     def _open(self) -> None:
         """The far end has shown that it is there."""
         self._set_state(Input.OPENED)
+        if self.sender.buffer.fragments:
+            self._rtt.lower_floor(self._limits.min_rto_extended)
         if self.sender.buffer.finished:
             self._set_state(Input.CLOSE)
 

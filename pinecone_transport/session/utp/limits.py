@@ -32,6 +32,7 @@ class UtpLimits:
         dead_after: Seconds for which the path may be interrupted without harm to its streams.
         keepalive_after: Seconds of silence on an open stream after which the far end is asked whether it is there.
         min_rto: Seconds that a packet is given to be acknowledged at least. Go nodes hold acknowledgements for 0.5 s.
+        min_rto_extended: The same where the far end knows our extension (§11), and so acknowledges at once.
         max_rto: Seconds above which waiting longer and longer for an acknowledgement, or for an answer to the question
             whether the far end is there, stops.
     """
@@ -55,6 +56,7 @@ class UtpLimits:
     dead_after: float = 30.0
     keepalive_after: float = 5.0
     min_rto: float = 1.0
+    min_rto_extended: float = 0.5
     max_rto: float = 2.0
 
     @property

@@ -11,6 +11,8 @@ _LONGEST_RTO: Final = 2.0
 """Seconds, unless no answer has ever come sooner. Queues and lost acknowledgements look like a long way; a few of them
 must not use up the patience of a stream."""
 _MAX_BACKOFF: Final = 8
+_SHORTEST_TAIL: Final = 0.1
+"""Seconds. A reactor that does other things for a while is no loss."""
 
 
 @final
@@ -21,16 +23,23 @@ class RttEstimator:
         smoothed: Seconds; 0.0 until the first sample.
         minimum: The shortest seen, seconds; 0.0 until the first sample.
         timeout: Seconds to wait for an acknowledgement, before any backoff.
+        overtaken: Seconds after which a packet is lost if one that was sent later has arrived; `NEVER` until known.
+        tail: Seconds without news after which the last packet is sent again to bring some; `NEVER` until known.
     """
 
-    __slots__ = ("_floor", "_variation", "minimum", "smoothed", "timeout")
+    __slots__ = ("_floor", "_variation", "minimum", "overtaken", "smoothed", "tail", "timeout")
 
     def __init__(self, floor: float) -> None:
-        self._floor: Final = floor
+        self._floor = floor
         self._variation = 0.0
         self.smoothed = 0.0
         self.minimum = 0.0
+        self.overtaken = self.tail = NEVER
         self.timeout = max(floor, _INITIAL_RTO)
+
+    def lower_floor(self, floor: float) -> None:
+        """The far end is known not to hold acknowledgements back."""
+        self._floor = min(self._floor, floor)
 
     def add_sample(self, seconds: float) -> None:
         """Take the time from sending a packet, which was sent once only, to its acknowledgement."""
@@ -42,7 +51,10 @@ class RttEstimator:
             self._variation = seconds / 2
             self.smoothed = self.minimum = seconds
         longest = max(_LONGEST_RTO, 2 * self.minimum)
-        self.timeout = max(self._floor, min(self.smoothed + 4 * self._variation, longest))
+        usual = self.smoothed + 4 * self._variation
+        self.timeout = max(self._floor, min(usual, longest))
+        self.overtaken = usual + self.smoothed / 4
+        self.tail = max(usual + self.smoothed, _SHORTEST_TAIL)
 
 
 @final

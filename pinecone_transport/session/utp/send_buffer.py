@@ -9,6 +9,7 @@ from typing import Final, final
 from pinecone_transport.session.budget import Budget
 from pinecone_transport.session.utp.extensions import FRAGMENT_OVERHEAD
 from pinecone_transport.session.utp.packet import ST_DATA, ST_FIN
+from pinecone_transport.session.utp.rtt import NEVER
 
 MAX_OUTSTANDING: Final = 255
 """Packets that may be unacknowledged: a selective acknowledgement has to reach the last of them."""
@@ -83,6 +84,7 @@ class SendBuffer:
         fragments: Whether the far end understands them.
         held: Bytes kept: waiting, in flight, or to be repeated.
         waiting: Bytes that were never sent.
+        lost_at: When one more packet will be lost, if nothing is heard of it before; `NEVER` for none.
         outstanding: Packets sent and not yet acknowledged with all before them, in order.
         finished: Whether the end follows the bytes written.
         fin_sent: Whether it was sent.
@@ -102,6 +104,7 @@ class SendBuffer:
         "finished",
         "fragments",
         "held",
+        "lost_at",
         "outstanding",
         "sampled_at",
         "waiting",
@@ -117,6 +120,7 @@ class SendBuffer:
         self.acked_seq = (first_seq - 1) & 0xFFFF
         self.fragments = False
         self.held = 0
+        self.lost_at = NEVER
         self.waiting = 0
         self.outstanding: deque[SentPacket] = deque()
         self.finished = False
@@ -250,19 +254,37 @@ class SendBuffer:
             if packet.parts and now - packet.parts_at >= self._budget.rtt.minimum:
                 self._release(packet)
 
-    def detect_lost(self) -> float | None:
-        """Mark what must be lost, since later packets have arrived; return when the youngest was sent, or None."""
-        limit = self._arrived_order - REORDERING
+    def detect_lost(self, now: float) -> float | None:
+        """Mark what must be lost, since later packets have arrived; return when the youngest was sent, or None.
+
+        That is what several packets, or one and a good round trip, have overtaken (RFC 8985, RFC 9002 §6.1).
+        """
+        arrived = self._arrived_order
+        limit = arrived - REORDERING
+        overtaken = self._budget.rtt.overtaken
         youngest = None
+        lost_at = NEVER
         for packet in self.outstanding:
-            if packet.order > limit:
+            if packet.order > arrived:
                 if packet.sends == 1:
                     # Whatever follows was sent later still.
                     break
             elif packet.status == _IN_FLIGHT:
+                if packet.order > limit and now < packet.sent_at + overtaken:
+                    lost_at = min(lost_at, packet.sent_at + overtaken)
+                    continue
                 self._lose(packet)
                 youngest = packet.sent_at if youngest is None else max(youngest, packet.sent_at)
+        self.lost_at = lost_at
         return youngest
+
+    def repeat_last(self) -> bool:
+        """Have the last packet that is in flight sent again; tell whether there is one."""
+        for packet in reversed(self.outstanding):
+            if packet.status == _IN_FLIGHT:
+                self._lose(packet)
+                return True
+        return False
 
     def lose_first(self) -> float | None:
         """Mark the first outstanding packet as lost if it is in flight; return when it was sent, or None."""
@@ -280,6 +302,7 @@ class SendBuffer:
                 packet.stop = 0
                 self._release(packet)
         self._lost = deque(packet for packet in self.outstanding if packet.status == _LOST)
+        self.lost_at = NEVER
 
     def discard(self) -> None:
         """The connection is over: nothing of it is in flight any more."""

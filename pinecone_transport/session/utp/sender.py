@@ -40,6 +40,7 @@ class Sender:
         "_peer_window",
         "_room_from",
         "_room_wanted",
+        "_tail_at",
         "_window_probe",
         "buffer",
         "progress_at",
@@ -55,6 +56,7 @@ class Sender:
         self._duplicate_acks = 0
         self._peer_window = 0
         self._room_wanted = False
+        self._tail_at = NEVER
         self._window_probe = False
         self._room_from: Final = min(MAX_PAYLOAD, limits.packet - OVERHEAD, limits.send_buffer)
         self.buffer: Final = SendBuffer(first_seq, budget)
@@ -127,7 +129,7 @@ class Sender:
             count = buffer.acknowledge(advance, packet.selective_ack, now)
             if count:
                 self._progress(count, held - buffer.held, packet.reply_micro, now)
-            self._lost(buffer.detect_lost(), now)
+            self._lost(buffer.detect_lost(now), now)
         elif packet.type == ST_STATE and packet.wnd_size == self._peer_window and buffer.outstanding:
             self._duplicate_acks += 1
             # Of a packet in fragments each is acknowledged, while that is not.
@@ -159,8 +161,10 @@ class Sender:
         self._window_probe = False
         if buffer.outstanding:
             self.timer.restart(now)
+            self._tail_at = self._next_tail(now)
         else:
             self.timer.stop()
+            self._tail_at = NEVER
 
     def _lost(self, sent_at: float | None, now: float) -> None:
         if sent_at is not None:
@@ -186,6 +190,8 @@ class Sender:
         buffer.sent(packet, now)
         if self.timer.at == NEVER or packet is buffer.outstanding[0]:
             self.timer.start(now)
+        if packet.sends == 1:
+            self._tail_at = self._next_tail(now)
         return packet
 
     # Time
@@ -199,7 +205,7 @@ class Sender:
         if self.timer.at == NEVER and not self.has_data():
             # The window is shut and no packet is out whose acknowledgement would open it.
             self.timer.start(now)
-        return min(self.timer.at, self.progress_at + self._patience)
+        return min(self.timer.at, self._tail_at, self.buffer.lost_at, self.progress_at + self._patience)
 
     def is_dead(self, now: float) -> bool:
         """Tell whether what is `pending` has been so for too long."""
@@ -208,7 +214,11 @@ class Sender:
     def handle_timer(self, now: float) -> bool:
         """Have sent again what was not acknowledged in time; return True if the path may be at fault."""
         outstanding = self.buffer.outstanding
+        if now >= self.buffer.lost_at:
+            self._lost(self.buffer.detect_lost(now), now)
         if now < self.timer.at:
+            if now >= self._tail_at:
+                self._repeat_tail()
             return False
         if not outstanding:
             self._window_probe = True
@@ -217,11 +227,22 @@ class Sender:
         else:
             self._counters["timeouts"] += 1
             self.buffer.lose_all()
+            self._tail_at = NEVER
             self._budget.timed_out(outstanding[0].sent_at, now)
             self.timer.back_off(now)
             return True
         self.timer.start(now)
         return False
+
+    def _next_tail(self, now: float) -> float:
+        """Return when the last packet goes again if nothing is heard; never to who may hold answers back."""
+        return now + self._budget.rtt.tail if self.buffer.fragments else NEVER
+
+    def _repeat_tail(self) -> None:
+        """Whatever the last packet's acknowledgement says brings to light what else is missing (RFC 8985 §7)."""
+        self._tail_at = NEVER
+        if self.buffer.repeat_last():
+            self._counters["tails repeated"] += 1
 
     def _window(self) -> int:
         """Return the far end's window; one byte may always go to see whether it is still shut."""
