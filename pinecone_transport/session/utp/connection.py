@@ -201,6 +201,13 @@ class Connection:
             events.append(StreamLost(self.stream, error))
         self.end()
 
+    @property
+    def idle_since(self) -> float | None:
+        """When the far end was last heard of, if the stream is open and nothing of either side is under way."""
+        if self.state is not State.ESTABLISHED or self.sender.buffer.held or self._receive_buffer.unacknowledged:
+            return None
+        return self._heard_at
+
     def acknowledge(self) -> bool:
         """Send an acknowledgement although nothing came; return False if that is too early."""
         if self.state is State.SYN_SENT or self.state is State.SYN_RECEIVED:

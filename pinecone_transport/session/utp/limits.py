@@ -22,7 +22,8 @@ class UtpLimits:
         send_buffer: Bytes per stream that may wait for being sent and acknowledged by the far end.
         window_packets: Data packets in flight to one key at most, however fast its path is.
         window_bytes: The same in bytes.
-        connections: Connections with all keys.
+        connections: Connections with all keys, as far as far nodes may dial us.
+        kept_for_dials: So many more may be there by dials of our own.
         connections_per_key: Connections with one key.
         half_open: Connections that far nodes have begun and not shown to be real, all keys; the oldest goes first.
         half_open_per_key: The same for one key.
@@ -47,6 +48,7 @@ class UtpLimits:
     window_packets: int = 256
     window_bytes: int = 2 << 20
     connections: int = 4096
+    kept_for_dials: int = 256
     connections_per_key: int = 256
     half_open: int = 512
     half_open_per_key: int = 128

@@ -42,6 +42,13 @@ class Remote:
         """Tell whether `take` would return packets, unless what was lost arrives after all."""
         return bool(self.control) or (bool(self.sending) and self.budget.has_room())
 
+    def longest_idle(self) -> Connection | None:
+        """Return the open connection that has been idle for longest, or None if all are busy."""
+        idle = [
+            (since, each.stream, each) for each in self.connections.values() if (since := each.idle_since) is not None
+        ]
+        return min(idle)[2] if idle else None
+
     def take(self, left: int, now: float, packets: list[bytes]) -> None:
         """Add about ``left`` bytes of packets to ``packets``."""
         now_us = int(now * 1e6) & 0xFFFFFFFF

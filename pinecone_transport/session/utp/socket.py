@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, final
 
 from pinecone_transport.deadlines import Deadlines
-from pinecone_transport.errors import LocalProtocolError, PineconeError, UtpError
+from pinecone_transport.errors import LocalProtocolError, PineconeError, StreamError, UtpError
 from pinecone_transport.identity import PublicKey
 from pinecone_transport.randomness import RandomSource
 from pinecone_transport.session.events import SessionEvent
@@ -83,7 +83,11 @@ class UtpSocket:
         Source: §8; BEP 29, connection setup.
         """
         remote = self._remotes.get(key) or Remote(self._limits, self._deadlines)
-        if not self._has_place(remote):
+        limits = self._limits
+        if (
+            len(self._streams) >= limits.connections + limits.kept_for_dials
+            or len(remote.connections) >= limits.connections_per_key
+        ):
             raise LocalProtocolError("as many connections are open as the limits allow")
         receive_id = self._random.getrandbits(16)
         while receive_id in remote.connections:
@@ -292,10 +296,6 @@ class UtpSocket:
         remote = self._remotes.get(key)
         return list(remote.connections.values()) if remote is not None else []
 
-    def _has_place(self, remote: Remote) -> bool:
-        limits = self._limits
-        return len(self._streams) < limits.connections and len(remote.connections) < limits.connections_per_key
-
     def _open(self, key: PublicKey, remote: Remote, receive_id: int, syn: UtpPacket | None, now: float) -> Connection:
         connection = Connection(
             self._next_stream,
@@ -319,8 +319,7 @@ class UtpSocket:
         remote = self._remotes.get(key) or Remote(self._limits, self._deadlines)
         connection = remote.connections.get(receive_id)
         if connection is None:
-            self._make_place(remote, now)
-            if self._has_place(remote):
+            if self._make_place(remote, now, events):
                 # A key whose last connection had to go has a new entry by now, which `_open` makes ours again.
                 connection = self._open(key, remote, receive_id, packet, now)
                 if self._takes_early(remote, packet):
@@ -350,18 +349,36 @@ class UtpSocket:
         self.counters["early data refused"] += 1
         return False
 
-    def _make_place(self, remote: Remote, now: float) -> None:
-        """Let the oldest half-open connection go if there are too many, of the key or in all."""
+    def _make_place(self, remote: Remote, now: float, events: list[SessionEvent]) -> bool:
+        """Tell whether a far node's connection can be had, having let another go if there are too many.
+
+        What is half-open goes first, the oldest before others, then what has been idle for longest: of the key itself
+        where that has too many, else of the key that has most, but never so that it has fewer than who comes.
+        """
         limits = self._limits
-        if len(remote.half_open) >= limits.half_open_per_key:
-            oldest = next(iter(remote.half_open.values()))
-        elif len(self._half_open) >= limits.half_open or (self._half_open and len(self._streams) >= limits.connections):
-            oldest = next(iter(self._half_open.values()))
+        half_open, crowd = self._half_open, remote
+        if len(remote.connections) >= limits.connections_per_key or len(remote.half_open) >= limits.half_open_per_key:
+            half_open = remote.half_open
+        elif len(self._streams) >= limits.connections or len(self._half_open) >= limits.half_open:
+            crowd = max(self._remotes.values(), key=_connection_count, default=remote)
         else:
-            return
-        self.counters["half-open connections dropped"] += 1
-        oldest.end()
-        self._touch(oldest, now)
+            return True
+        if half_open:
+            self.counters["half-open connections dropped"] += 1
+            oldest = next(iter(half_open.values()))
+            oldest.end()
+            self._touch(oldest, now)
+            return True
+        if crowd is not remote and len(crowd.connections) <= len(remote.connections) + 1:
+            return False
+        idle = crowd.longest_idle()
+        if idle is None:
+            return False
+        self.counters["idle connections dropped"] += 1
+        self._strays.add(idle.key, idle.reset_packet())
+        idle.fail(StreamError("it was idle, and its place was needed"), events)
+        self._touch(idle, now)
+        return True
 
     def _touch(self, connection: Connection, now: float) -> None:
         """Note what a connection wants after something was done to it: to send, to be called at a time, to be gone."""
@@ -397,3 +414,7 @@ class UtpSocket:
     def _is_ready(self, key: PublicKey) -> bool:
         remote = self._remotes.get(key)
         return key in self._strays or (remote is not None and remote.ready())
+
+
+def _connection_count(remote: Remote) -> int:
+    return len(remote.connections)

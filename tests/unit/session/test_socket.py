@@ -1100,10 +1100,13 @@ def test_the_last_half_open_connection_of_a_key_may_go_for_its_next() -> None:
     assert far.socket.connection_count == 1
 
 
-def test_more_connections_than_allowed_are_refused_both_ways() -> None:
+def test_more_connections_than_allowed_are_refused_both_ways_while_all_are_busy() -> None:
     far = Far(UtpLimits(connections_per_key=2))
     far.dial(connection_id=100)
     far.dial(connection_id=200)
+    for stream in (far.stream - 1, far.stream):
+        far.socket.write(stream, b"busy", far.now)
+    far.pull()
     far.send(ST_SYN, 9, 0, connection_id=300)
     [reset] = far.pull()
     assert (reset.type, reset.connection_id, reset.ack_nr) == (ST_RESET, 300, 9)
@@ -1111,6 +1114,79 @@ def test_more_connections_than_allowed_are_refused_both_ways() -> None:
         far.socket.connect(far.key, far.now)
     far.socket.connect(RIGHT_KEY, far.now)
     assert far.socket.counters["connections refused"] == 1
+
+
+def test_of_too_many_connections_of_a_key_the_one_that_was_idle_for_longest_goes() -> None:
+    far = Far(UtpLimits(connections_per_key=3))
+    far.dial(connection_id=100)
+    busy = far.stream
+    far.now += 1
+    far.dial(connection_id=200)
+    oldest, oldest_next = far.stream, far.next_seq
+    far.now += 1
+    far.dial(connection_id=300)
+    far.socket.write(busy, b"busy", far.now)
+    far.pull()
+    [lost] = far.send(ST_SYN, 9, 0, connection_id=400)
+    assert isinstance(lost, StreamLost)
+    assert lost.stream == oldest
+    reset, state = far.pull()
+    assert (reset.type, reset.connection_id, reset.ack_nr) == (ST_RESET, 200, oldest_next - 1)
+    assert (state.type, state.connection_id) == (ST_STATE, 400)
+    assert far.socket.counters["idle connections dropped"] == 1
+
+
+def test_what_the_owner_has_not_taken_yet_is_not_idle() -> None:
+    far = Far(UtpLimits(connections_per_key=1))
+    far.dial(connection_id=100)
+    far.send(ST_DATA, far.next_seq, far.theirs - 1, b"unread")
+    assert far.send(ST_SYN, 9, 0, connection_id=200) == []
+    assert far.socket.counters["connections refused"] == 1
+
+
+def test_when_all_places_are_taken_the_key_with_most_connections_gives_one() -> None:
+    far = Far(UtpLimits(connections=4))
+    for connection_id in (100, 200, 300):
+        far.dial(connection_id)
+        far.now += 1
+    first = far.stream - 2
+    crowd, far.key = far.key, RIGHT_KEY
+    far.dial(connection_id=100)
+    [lost] = far.send(ST_SYN, 9, 0, connection_id=200)
+    assert isinstance(lost, StreamLost)
+    assert lost.stream == first
+    assert [(info.key, info.connections) for info in far.socket.sessions()] == [(crowd, 2), (RIGHT_KEY, 2)]
+
+
+def test_keys_with_as_many_connections_take_none_from_one_another() -> None:
+    far = Far(UtpLimits(connections=2))
+    far.dial(connection_id=100)
+    far.key = RIGHT_KEY
+    far.dial(connection_id=100)
+    far.key = b"\x07" * 32
+    assert far.send(ST_SYN, 9, 0, connection_id=100) == []
+    assert far.socket.counters["connections refused"] == 1
+    assert far.socket.connection_count == 2
+
+
+def test_a_key_that_has_its_share_costs_nobody_elses_half_open_connection() -> None:
+    far = Far(UtpLimits(connections=2, connections_per_key=1))
+    far.dial(connection_id=100)
+    far.socket.write(far.stream, b"busy", far.now)
+    busy, far.key = far.key, RIGHT_KEY
+    far.send(ST_SYN, 9, 0, connection_id=100)
+    far.key = busy
+    far.send(ST_SYN, 9, 0, connection_id=200)
+    assert far.socket.counters["connections refused"] == 1
+    assert far.socket.counters["half-open connections dropped"] == 0
+
+
+def test_far_nodes_cannot_take_the_places_of_our_own_dials() -> None:
+    far = Far(UtpLimits(connections=1, kept_for_dials=1))
+    far.dial(connection_id=100)
+    far.socket.connect(RIGHT_KEY, far.now)
+    with pytest.raises(LocalProtocolError):
+        far.socket.connect(RIGHT_KEY, far.now)
 
 
 def test_a_drawn_connection_id_that_is_taken_gives_way_to_the_next() -> None:
