@@ -18,6 +18,7 @@ from pinecone_transport.session import (
     UtpLimits,
     UtpSocket,
 )
+from pinecone_transport.session.quic import QuicSocket
 from pinecone_transport.session.utp import ST_SYN, decode_packet, encode_packet
 from tests.support.clock import VirtualClock
 
@@ -59,10 +60,10 @@ class Side:
         acknowledging: Whether data is given back to the window at once.
     """
 
-    def __init__(self, key: PublicKey, peer_key: PublicKey, limits: UtpLimits, seed: int) -> None:
+    def __init__(self, key: PublicKey, peer_key: PublicKey, socket: UtpSocket | QuicSocket) -> None:
         self.key = key
         self.peer_key = peer_key
-        self.socket = UtpSocket(random=Random(seed), limits=limits)
+        self.socket = socket
         self.events: list[SessionEvent] = []
         self.data: dict[int, bytearray] = {}
         self.take: Callable[[int, bytes], None] | None = None
@@ -111,8 +112,7 @@ class VirtualLink:
     """Bytes that each key is asked for in a turn."""
 
     def __post_init__(self) -> None:
-        self.left = Side(LEFT_KEY, RIGHT_KEY, self.limits, self.seed)
-        self.right = Side(RIGHT_KEY, LEFT_KEY, self.limits, self.seed + 1)
+        self.left, self.right = self.make_sides()
         self.random = Random(self.seed)
         self.carried: list[tuple[Side, bytes]] = []
         """The packets that were sent, by sender, if ``recording``."""
@@ -123,6 +123,11 @@ class VirtualLink:
         """Makes another packet of each; None leaves them as they are."""
         self._arrivals: list[tuple[float, int, Side, bytes]] = []
         self._count = 0
+
+    def make_sides(self) -> tuple[Side, Side]:
+        left = UtpSocket(random=Random(self.seed), limits=self.limits)
+        right = UtpSocket(random=Random(self.seed + 1), limits=self.limits)
+        return Side(LEFT_KEY, RIGHT_KEY, left), Side(RIGHT_KEY, LEFT_KEY, right)
 
     @property
     def now(self) -> float:
@@ -184,7 +189,7 @@ class VirtualLink:
     def connect(self) -> tuple[int, int]:
         """Open a stream from left to right; return its number at either end."""
         before = len(self.right.accepted)
-        stream = self.left.socket.connect(RIGHT_KEY, self.now)
+        stream = self.left.socket.connect(self.left.peer_key, self.now)
         self.run_until(lambda: len(self.right.accepted) > before)
         return stream, self.right.accepted[-1]
 

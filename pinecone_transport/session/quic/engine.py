@@ -1,0 +1,393 @@
+"""One QUIC connection of aioquic, and the only file that touches what aioquic does not offer in public.
+
+What is private there, and why it is needed: a server asks for a certificate only where a flag of its TLS says so; the
+far end's certificate is shown nowhere else; windows of streams grow as data arrives, not as it is taken; resets are
+answered with random tokens, which nobody knows after a restart; packets are paced and acknowledgements delayed by
+timers, where our turns do both; and how a connection ended is said only three timeouts later. Each piece has a test in
+``tests/unit/session/test_quic_engine.py`` that fails when it moves.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ssl import CERT_NONE
+from typing import Final, final
+
+from aioquic.quic import events
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.congestion.base import QuicCongestionControl, register_congestion_control
+from aioquic.quic.connection import END_STATES, QuicConnection, QuicConnectionState
+from aioquic.quic.packet import QuicFrameType, QuicProtocolVersion
+from aioquic.quic.packet_builder import QuicPacketBuilder, QuicSentPacket
+from aioquic.quic.recovery import QuicPacketPacer, QuicPacketSpace
+from aioquic.quic.stream import QuicStream
+from aioquic.tls import CipherSuite, Epoch
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, load_der_private_key
+
+from pinecone_transport.identity import Identity
+from pinecone_transport.session.quic.limits import QuicLimits
+
+ID_LENGTH: Final = 8
+"""Bytes of a connection id of ours."""
+VERSION_1: Final = int(QuicProtocolVersion.VERSION_1)
+
+_CONTROL: Final = "pinecone"
+_MAX_BACKOFF: Final = 2.0
+_MAX_STREAM_DATA_CAPACITY: Final = 17
+_UNLIMITED: Final = 1 << 60
+_MIN_WINDOW: Final = 2
+
+
+@dataclass(slots=True)
+class Ended:
+    """How a connection ended: by whom, and with which words.
+
+    Attributes:
+        by_far_end: Whether it said so.
+        is_application: Whether the code is the application's, not the transport's.
+        code: Of the error.
+        reason: The far end's words, or the library's.
+    """
+
+    by_far_end: bool
+    is_application: bool
+    code: int
+    reason: str
+
+
+class _Congestion(QuicCongestionControl):
+    """A window of a few packets, all of it open from the start: halved by loss, regained packet by packet.
+
+    Attributes:
+        packets: The window at most.
+        allowance: Bytes that may be sent now at most, whatever the window.
+    """
+
+    def __init__(self, *, max_datagram_size: int) -> None:
+        self._size = max_datagram_size
+        self._lost_at = float("-inf")
+        self._open = float("inf")
+        self.packets = _MIN_WINDOW
+        self.allowance = 0
+
+    @property
+    def congestion_window(self) -> int:  # type: ignore[override]  # what may be sent depends on who asks, too
+        window = int(min(self._open, self.packets)) * self._size
+        return min(window, self.bytes_in_flight + self.allowance)
+
+    def on_packet_sent(self, *, packet: QuicSentPacket) -> None:
+        self.bytes_in_flight += packet.sent_bytes
+
+    def on_packet_acked(self, *, now: float, packet: QuicSentPacket) -> None:
+        self.bytes_in_flight -= packet.sent_bytes
+        if self._open < self.packets:
+            self._open += 1 / self._open
+
+    def on_packets_expired(self, *, packets: Iterable[QuicSentPacket]) -> None:
+        for packet in packets:
+            self.bytes_in_flight -= packet.sent_bytes
+
+    def on_packets_lost(self, *, now: float, packets: Iterable[QuicSentPacket]) -> None:
+        newest = float("-inf")
+        for packet in packets:
+            self.bytes_in_flight -= packet.sent_bytes
+            newest = packet.sent_time if packet.sent_time is not None else newest
+        if newest > self._lost_at:
+            self._lost_at = now
+            self._open = max(min(self._open, self.packets) / 2, _MIN_WINDOW)
+
+    def on_persistent_congestion(self) -> None:
+        self._open = _MIN_WINDOW
+
+    def on_rtt_measurement(self, *, now: float, rtt: float) -> None:
+        pass
+
+
+register_congestion_control(_CONTROL, _Congestion)
+
+
+class _NoPacer(QuicPacketPacer):
+    """Packets leave at the end of a turn: a timer for each would cost more than it saves."""
+
+    def update_rate(self, congestion_window: int, smoothed_rtt: float) -> None:
+        pass
+
+
+@final
+class Settings:
+    """What all connections of one node have in common, made once.
+
+    Args:
+        identity: The node's key.
+        protocol: The application's name (ALPN).
+        limits: Bounds.
+    """
+
+    def __init__(self, identity: Identity, protocol: str, limits: QuicLimits) -> None:
+        self.limits: Final = limits
+        self._reset_key: Final = hmac.digest(identity.seed, b"QUIC stateless reset", "sha256")
+        self.dialler: Final = self._configuration(identity, protocol, True)
+        self.listener: Final = self._configuration(identity, protocol, False)
+
+    def reset_token(self, connection_id: bytes) -> bytes:
+        """Return the 16 bytes that end a connection of ours with this id, now and after a restart.
+
+        Source: RFC 9000 §10.3.2.
+        """
+        return hmac.digest(self._reset_key, connection_id, "sha256")[:16]
+
+    def _configuration(self, identity: Identity, protocol: str, is_client: bool) -> QuicConfiguration:
+        return QuicConfiguration(
+            alpn_protocols=[protocol],
+            congestion_control_algorithm=_CONTROL,
+            connection_id_length=ID_LENGTH,
+            idle_timeout=self.limits.idle_timeout,
+            is_client=is_client,
+            max_data=_UNLIMITED,  # the streams' windows are what bounds it
+            max_datagram_size=self.limits.packet,
+            max_stream_data=self.limits.receive_window,
+            certificate=x509.load_der_x509_certificate(identity.certificate()),
+            private_key=load_der_private_key(identity.private_key_der(), None),
+            # quic-go 0.37.4 gets the hash of AES-256 wrong: it must be neither offered nor taken.
+            cipher_suites=[CipherSuite.AES_128_GCM_SHA256, CipherSuite.CHACHA20_POLY1305_SHA256],
+            supported_versions=[VERSION_1],
+            verify_mode=CERT_NONE,  # there are no authorities: the key is what counts, and its holder compares it
+        )
+
+
+class _Connection(QuicConnection):
+    """aioquic's, with what it lacks for us."""
+
+    def __init__(self, settings: Settings, original_id: bytes | None) -> None:
+        is_dialler = original_id is None
+        super().__init__(
+            configuration=settings.dialler if is_dialler else settings.listener,
+            original_destination_connection_id=original_id,
+        )
+        self.consumed: Final[dict[int, int]] = {}
+        self._settings = settings
+        self._ack_delay = 0.0
+        self._loss._pacer = _NoPacer(max_datagram_size=settings.limits.packet)
+        for limit, count in ((self._local_max_streams_bidi, settings.limits.streams), (self._local_max_streams_uni, 0)):
+            limit.value = limit.sent = count
+        self._set_reset_tokens()
+
+    def _initialize(self, peer_cid: bytes) -> None:
+        super()._initialize(peer_cid)
+        self.tls._request_client_certificate = not self._is_client
+
+    def _replenish_connection_ids(self) -> None:
+        super()._replenish_connection_ids()
+        self._set_reset_tokens()
+
+    def _set_reset_tokens(self) -> None:
+        for connection_id in self._host_cids:
+            if connection_id.sequence_number or not self._is_client:
+                connection_id.stateless_reset_token = self._settings.reset_token(connection_id.cid)
+
+    def _write_stream_limits(self, builder: QuicPacketBuilder, space: QuicPacketSpace, stream: QuicStream) -> None:
+        """Open the window as its owner takes the data, a quarter at a time."""
+        window = self._settings.limits.receive_window
+        limit = self.consumed.get(stream.stream_id or 0, 0) + window
+        if stream.receiver.is_finished or limit - stream.max_stream_data_local_sent < window // 4:
+            return
+        buffer = builder.start_frame(
+            QuicFrameType.MAX_STREAM_DATA,
+            capacity=_MAX_STREAM_DATA_CAPACITY,
+            handler=self._on_max_stream_data_delivery,
+            handler_args=(stream,),
+        )
+        buffer.push_uint_var(stream.stream_id or 0)
+        buffer.push_uint_var(limit)
+        stream.max_stream_data_local = stream.max_stream_data_local_sent = limit
+
+
+@final
+class Engine:
+    """One connection. Streams go by QUIC's ids here.
+
+    Args:
+        settings: The node's.
+        original_id: The id that the far end's first packet is for; None where we dial.
+
+    Attributes:
+        dialled: Whether we did.
+        ids: The connection ids of packets for it.
+        repeated: Whether a packet had no answer in its time since this was last looked at, and set to False.
+    """
+
+    def __init__(self, settings: Settings, original_id: bytes | None = None) -> None:
+        self.dialled: Final = original_id is None
+        self.repeated = False
+        self._quic: Final = _Connection(settings, original_id)
+        self._limits: Final = settings.limits
+        control = self._quic._loss._cc
+        assert isinstance(control, _Congestion)
+        control.packets = settings.limits.window_packets
+        self._control: Final = control
+        self._first_limit = 0
+        self.ids: Final = {self._quic.host_cid} | ({original_id} if original_id is not None else set())
+
+    def start(self, now: float) -> None:
+        """Dial."""
+        self._quic.connect("", now)
+
+    # Packets and time
+
+    def receive(self, packet: bytes, now: float) -> None:
+        """Take a packet."""
+        self._quic.receive_datagram(packet, "", now)
+
+    def packets(self, allowance: int, now: float) -> list[bytes]:
+        """Return what is to be sent now, with about ``allowance`` bytes of data at most."""
+        self._control.allowance = max(allowance, 0)
+        return [packet for packet, _ in self._quic.datagrams_to_send(now)]
+
+    def timer(self) -> float | None:
+        """Return when `handle_timer` wants to be called."""
+        return self._quic.get_timer()
+
+    def handle_timer(self, now: float) -> None:
+        """Do what has become due."""
+        at = self._quic.get_timer()
+        if at is None or at > now:
+            return
+        loss = self._quic._loss
+        before = loss._pto_count
+        self._quic.handle_timer(now)
+        if loss._pto_count > before:
+            self.repeated = True
+            while loss._pto_count > 1 and loss.get_probe_timeout() * 2**loss._pto_count > _MAX_BACKOFF:
+                loss._pto_count -= 1
+
+    def resend(self, now: float) -> None:
+        """The way may be back: send again what had no answer, and do not wait long for the next time."""
+        loss = self._quic._loss
+        if loss._pto_count:
+            loss._pto_count = 0
+            loss.reschedule_data(now=now)
+
+    def take_event(self) -> events.QuicEvent | None:
+        """Return the next thing that happened; to be called until it is None after every other call."""
+        while (event := self._quic.next_event()) is not None:
+            if isinstance(event, events.ConnectionIdIssued):
+                self.ids.add(event.connection_id)
+            elif isinstance(event, events.ConnectionIdRetired):
+                self.ids.discard(event.connection_id)
+            else:
+                if isinstance(event, events.HandshakeCompleted):
+                    self._first_limit = self._quic._remote_max_data
+                return event
+        return None
+
+    def ended(self) -> Ended | None:
+        """Return how the connection ended, if it has. `packets` may still have its last words."""
+        event = self._quic._close_event
+        if event is None:
+            return None
+        by_far_end = self._quic._state is QuicConnectionState.DRAINING
+        return Ended(by_far_end, event.frame_type is None, event.error_code, event.reason_phrase)
+
+    # The connection
+
+    @property
+    def begun(self) -> bool:
+        """Whether a packet of the far end's has been understood."""
+        return self._quic._state is not QuicConnectionState.FIRSTFLIGHT
+
+    @property
+    def bytes_in_flight(self) -> int:
+        """Sent, and neither acknowledged nor taken for lost."""
+        return self._control.bytes_in_flight
+
+    @property
+    def rtt(self) -> float:
+        """Smoothed round trip time, seconds; 0.0 until known."""
+        return self._quic._loss._rtt_smoothed
+
+    def heard_at(self) -> float:
+        """Return when the newest packet that the far end has encrypted came."""
+        at = self._quic._spaces[Epoch.ONE_RTT].largest_received_time
+        return float("-inf") if at is None else at
+
+    def certificates(self) -> list[bytes]:
+        """Return the certificates that the far end has shown, DER; its own first. It has proved to hold its key."""
+        own = self._quic.tls._peer_certificate
+        chain = self._quic.tls._peer_certificate_chain
+        return [certificate.public_bytes(Encoding.DER) for certificate in ([own] if own is not None else []) + chain]
+
+    def ping(self) -> None:
+        """Ask the far end for a sign."""
+        if not self._quic._ping_pending:
+            self._quic.send_ping(0)
+
+    def end(self, code: int, *, is_application: bool, reason: str = "") -> None:
+        """Close the connection; `packets` then has the last words."""
+        frame_type = None if is_application else int(QuicFrameType.PADDING)
+        self._quic.close(code, frame_type, reason)
+
+    def is_over(self) -> bool:
+        """Tell whether nothing more will be sent."""
+        return self._quic._state in END_STATES
+
+    def stream_credit(self) -> int:
+        """Return how many more streams the far end lets us open."""
+        return self._quic._remote_max_streams_bidi - self._quic.get_next_available_stream_id() // 4
+
+    def far_end_reads(self) -> bool:
+        """Tell whether the far end has opened a window further: somebody there takes what we send."""
+        return self._quic._remote_max_data > self._first_limit
+
+    # Streams
+
+    def is_ours(self, stream_id: int) -> bool:
+        """Tell whether we have opened the stream."""
+        return bool(stream_id & 1) != self.dialled
+
+    def open(self) -> int:
+        """Open a stream; the far end hears of it with its first byte."""
+        stream_id = self._quic.get_next_available_stream_id()
+        self._quic.send_stream_data(stream_id, b"")
+        return stream_id
+
+    def write(self, stream_id: int, data: bytes) -> None:
+        """Queue bytes of a stream."""
+        self._quic.send_stream_data(stream_id, data)
+
+    def finish(self, stream_id: int) -> None:
+        """Queue the end of a stream."""
+        self._quic.send_stream_data(stream_id, b"", end_stream=True)
+
+    def reset(self, stream_id: int) -> None:
+        """Give a stream up, both ways."""
+        stream = self._quic._streams.get(stream_id)
+        if stream is not None:
+            self._quic.reset_stream(stream_id, 0)
+            if not stream.receiver.is_finished:
+                self._quic.stop_stream(stream_id, 0)
+
+    def consumed(self, stream_id: int, length: int) -> None:
+        """So many more bytes of the stream are dealt with: the far end may send as many."""
+        consumed = self._quic.consumed
+        consumed[stream_id] = consumed.get(stream_id, 0) + length
+
+    def forget(self, stream_id: int) -> None:
+        """Nobody will take more of the stream's bytes."""
+        self._quic.consumed.pop(stream_id, None)
+
+    def knows(self, stream_id: int) -> bool:
+        """Tell whether the stream is not yet over for the library."""
+        return stream_id in self._quic._streams
+
+    def unacknowledged(self, stream_id: int) -> int:
+        """Return how many bytes of the stream wait for being sent or acknowledged."""
+        stream = self._quic._streams.get(stream_id)
+        return stream.sender._buffer_stop - stream.sender._buffer_start if stream is not None else 0
+
+    def is_sent(self, stream_id: int) -> bool:
+        """Tell whether all of the stream and its end have arrived."""
+        stream = self._quic._streams.get(stream_id)
+        return stream is None or stream.sender.is_finished

@@ -1,0 +1,56 @@
+"""What a `QuicSocket` allows itself and its peers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuicLimits:
+    """Bounds and times of a `QuicSocket`; the defaults suit deployed nodes (§8).
+
+    Attributes:
+        packet: Longest packet that we send, bytes, 1,200 at least; Go nodes take 1,452 and lose longer ones.
+        window_packets: Packets in flight to one key; a Go node's queues hold 16 of a flow, acknowledgements included.
+        receive_window: Bytes per stream that may lie here without being acknowledged by the stream's owner.
+        send_buffer: Bytes per stream that may wait for being sent and acknowledged by the far end.
+        streams: Streams that the far end of a connection may have open.
+        connections: Connections with all keys.
+        connections_per_key: Connections with one key.
+        waiting_per_key: Streams that wait for a connection with a key.
+        half_open: Connections that far nodes have begun and not finished beginning, all keys; the oldest goes first.
+        half_open_per_key: The same for one key.
+        strays: Packets of no connection that wait for being sent, all keys.
+        strays_per_key: The same for one key.
+        spare_streams: How many streams the far end still lets us open when a fresh connection is dialled.
+        connect_timeout: Seconds after which a stream that got no connection fails.
+        handshake_timeout: Seconds that a far node has for its handshake.
+        idle_timeout: Seconds of silence that end a connection.
+        ping_after: Seconds of silence on a connection with streams after which the far end is asked for a sign.
+        probe_timeout: Seconds that a far end in doubt has for such a sign, beside three round trips.
+        doubt_after: Seconds of silence after which a connection is asked for a sign before a stream is opened on it.
+        yield_time: Seconds that our dial stands back for one of the far end's.
+        unread_timeout: Seconds after which a connection that we dialled counts as taken though nothing was answered.
+    """
+
+    packet: int = 1452
+    window_packets: int = 14
+    receive_window: int = 512 << 10
+    send_buffer: int = 512 << 10
+    streams: int = 100
+    connections: int = 4096
+    connections_per_key: int = 16
+    waiting_per_key: int = 256
+    half_open: int = 256
+    half_open_per_key: int = 8
+    strays: int = 256
+    strays_per_key: int = 16
+    spare_streams: int = 8
+    connect_timeout: float = 15.0
+    handshake_timeout: float = 10.0
+    idle_timeout: float = 15.0
+    ping_after: float = 5.0
+    probe_timeout: float = 1.0
+    doubt_after: float = 3.0
+    yield_time: float = 0.5
+    unread_timeout: float = 6.0

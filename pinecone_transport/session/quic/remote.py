@@ -1,0 +1,113 @@
+"""All QUIC connections with one key, and the streams that wait for one."""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+from pinecone_transport.identity import PublicKey
+from pinecone_transport.session.quic.connection import Connection, State
+from pinecone_transport.session.quic.limits import QuicLimits
+from pinecone_transport.session.quic.streams import Stream
+
+_REDIALS_AT_ONCE: Final = 2
+_FIRST_WAIT: Final = 0.05
+_LONGEST_WAIT: Final = 1.0
+
+
+@final
+class Remote:
+    """A key that we have connections with, or want one with.
+
+    Attributes:
+        number: Its own.
+        key: The key.
+        connections: By number, oldest first.
+        ids: Which connection a packet is for, by its connection id.
+        waiting: Streams that wait for a connection, by number.
+        dial: Our dial that is under way, if any.
+        fresh_wanted: Whether a connection is to be dialled although there is one: its streams are nearly used up.
+        strays: Packets to send that belong to no connection.
+    """
+
+    __slots__ = (
+        "_limits",
+        "_not_before",
+        "_redial_at",
+        "_refusals",
+        "connections",
+        "dial",
+        "fresh_wanted",
+        "ids",
+        "key",
+        "number",
+        "strays",
+        "waiting",
+    )
+
+    def __init__(self, number: int, key: PublicKey, limits: QuicLimits) -> None:
+        self.number: Final = number
+        self.key: Final = key
+        self._limits: Final = limits
+        self.connections: Final[dict[int, Connection]] = {}
+        self.ids: Final[dict[bytes, Connection]] = {}
+        self.waiting: Final[dict[int, Stream]] = {}
+        self.strays: Final[list[bytes]] = []
+        self.dial: Connection | None = None
+        self.fresh_wanted = False
+        self._not_before = float("-inf")
+        self._redial_at = float("-inf")
+        self._refusals = 0
+
+    def is_empty(self) -> bool:
+        """Tell whether there is nothing to remember of it."""
+        return not (self.connections or self.waiting or self.strays)
+
+    def half_open(self) -> list[Connection]:
+        """Return the connections that the far end has begun and not finished beginning, oldest first."""
+        return [connection for connection in self.connections.values() if connection.state is State.ACCEPTING]
+
+    def usable(self) -> Connection | None:
+        """Return the connection that new streams go on: the newest that the far end is known to look at."""
+        for connection in reversed(self.connections.values()):
+            if connection.is_usable() and connection.opened_at >= self._not_before:
+                return connection
+        return None
+
+    def refused(self, connection: Connection, now: float) -> None:
+        """The far end has closed a connection of ours in favour of another one, or of none: dial again now.
+
+        It may also have lost sight of the connections that it had with us at that time (§8), so ours go on new ones.
+        """
+        self._not_before = now
+        wait = 0.0
+        if self._refusals >= _REDIALS_AT_ONCE:
+            wait = min(_FIRST_WAIT * 2 ** (self._refusals - _REDIALS_AT_ONCE), _LONGEST_WAIT)
+        self._redial_at = now + wait
+        self._refusals += 1
+        for stream in connection.streams.values():
+            stream.detach()
+            self.waiting[stream.number] = stream
+        connection.streams.clear()
+
+    def taken(self) -> None:
+        """The far end uses a connection with us."""
+        self._refusals = 0
+
+    def may_dial(self, now: float) -> bool:
+        """Tell whether a dial is wanted, and not under way."""
+        return self.dial is None and bool(self.waiting or self.fresh_wanted) and now >= self._redial_at
+
+    def deadline(self) -> float | None:
+        """Return when the owner has to look after the streams that wait."""
+        if not self.waiting:
+            return None
+        at = min(stream.opened_at for stream in self.waiting.values()) + self._limits.connect_timeout
+        return min(at, self._redial_at) if self.dial is None else at
+
+    def flight(self) -> int:
+        """Return the bytes that are in flight to the key."""
+        return sum(connection.engine.bytes_in_flight for connection in self.connections.values())
+
+    def allowance(self, limit: int) -> int:
+        """Return how many more bytes may be sent, of ``limit`` that there is room for."""
+        return min(limit, self._limits.window_packets * self._limits.packet - self.flight())

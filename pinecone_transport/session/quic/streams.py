@@ -1,0 +1,106 @@
+"""One stream, wherever its connection is at the moment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, final
+
+from pinecone_transport.identity import PublicKey
+
+if TYPE_CHECKING:
+    from pinecone_transport.session.quic.connection import Connection
+
+
+@final
+class Stream:
+    """What its owner knows by a number. It waits for a connection, then lives on one.
+
+    Attributes:
+        number: The owner's.
+        key: The far end's.
+        opened_at: When.
+        connection: Where it lives; None while it waits.
+        stream_id: QUIC's number of it there.
+        retained: What was written, kept as long as the connection may turn out not to be taken.
+        retained_length: Bytes of it.
+        connected: Whether the owner knows that it is open.
+        finished: Whether the owner has written its end.
+        ended: Whether the far end has.
+        deaf: Whether the far end does not want what we write.
+        full: Whether the owner has found no room.
+    """
+
+    __slots__ = (
+        "connected",
+        "connection",
+        "deaf",
+        "ended",
+        "finished",
+        "full",
+        "key",
+        "number",
+        "opened_at",
+        "retained",
+        "retained_length",
+        "stream_id",
+    )
+
+    def __init__(self, number: int, key: PublicKey, opened_at: float) -> None:
+        self.number: Final = number
+        self.key: Final = key
+        self.opened_at: Final = opened_at
+        self.connection: Connection | None = None
+        self.stream_id = -1
+        self.retained: list[bytes] = []
+        self.retained_length = 0
+        self.connected = False
+        self.finished = False
+        self.ended = False
+        self.deaf = False
+        self.full = False
+
+    def attach(self, connection: Connection) -> None:
+        """Go on a connection, with all that was written."""
+        engine = connection.engine
+        self.connection = connection
+        self.stream_id = engine.open()
+        connection.streams[self.stream_id] = self
+        engine.write(self.stream_id, b"".join(self.retained))
+        if self.finished:
+            engine.finish(self.stream_id)
+        if connection.settled:
+            self.release()
+
+    def detach(self) -> None:
+        """The connection was not taken: wait for another."""
+        self.connection = None
+        self.stream_id = -1
+
+    def release(self) -> None:
+        """What was written is the connection's affair alone."""
+        self.retained.clear()
+        self.retained_length = 0
+
+    def write(self, data: bytes) -> None:
+        """Take bytes of the owner."""
+        if self.deaf:
+            return
+        connection = self.connection
+        if connection is None or not connection.settled:
+            self.retained.append(data)
+            self.retained_length += len(data)
+        if connection is not None:
+            connection.engine.write(self.stream_id, data)
+
+    def finish(self) -> None:
+        """Take the owner's end."""
+        self.finished = True
+        if self.connection is not None and not self.deaf:
+            self.connection.engine.finish(self.stream_id)
+
+    def space(self, send_buffer: int) -> int:
+        """Return how many bytes `write` may take."""
+        connection = self.connection
+        used = self.retained_length
+        if connection is not None:
+            used = max(used, connection.engine.unacknowledged(self.stream_id))
+        return max(0, send_buffer - used)
