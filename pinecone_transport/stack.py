@@ -26,8 +26,7 @@ from pinecone_transport.router import (
     TreeChanged,
     WakeupReceived,
 )
-from pinecone_transport.session import SessionEvent, StreamAccepted
-from pinecone_transport.session.utp import UtpLimits, UtpSocket
+from pinecone_transport.session import Kinds, SessionEvent, Sessions, StreamAccepted, UtpLimits
 from pinecone_transport.wire import TREE_ANNOUNCEMENT, Frame, PeerType
 
 ROUTE_GRACE: Final = 2.0
@@ -86,6 +85,7 @@ class Stack:
         hop_limiting: Whether frames lose a hop at each node, as in Dendrite's networks.
         hop_limit: What our own traffic starts with.
         limits: Of the µTP sessions.
+        kinds: Which kind of session dials take; None for µTP alone.
         route_grace: Seconds after which a dial to a key that we do not know, and that had no answer at all, fails. They
             count anew from when the ways of the overlay changed: our place in the tree, a link that has just come up,
             news of the key.
@@ -101,6 +101,7 @@ class Stack:
         hop_limiting: bool = True,
         hop_limit: int = 64,
         limits: UtpLimits | None = None,
+        kinds: Kinds | None = None,
         route_grace: float = ROUTE_GRACE,
     ) -> None:
         self.identity: Final = identity
@@ -109,7 +110,7 @@ class Stack:
             identity, random=random, unix_time=unix_time, now=now, hop_limiting=hop_limiting, hop_limit=hop_limit
         )
         limits = limits or UtpLimits()
-        self.socket: Final = UtpSocket(random=random, limits=limits)
+        self.socket: Final = Sessions(identity, random=random, kinds=kinds, utp_limits=limits)
         self._min_rto: Final = limits.min_rto
         self._links: dict[int, _Link] = {}
         self._link_of_port: dict[int, int] = {}
@@ -206,6 +207,10 @@ class Stack:
     def segment(self, stream: int) -> int:
         """Return the payload of one packet of the stream, bytes."""
         return self.socket.segment(stream)
+
+    def is_authenticated(self, stream: int) -> bool:
+        """Tell whether the session itself has made sure of the far end's key: then no TLS goes around the stream."""
+        return self.socket.is_authenticated(stream)
 
     def close(self, stream: int, now: float) -> None:
         """Send the end behind what was written; the stream can still be read."""

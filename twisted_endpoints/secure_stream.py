@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IDelayedCall
 from pinecone_transport.identity import PublicKey
 from pinecone_transport.node.interfaces import INode
 from twisted_endpoints.errors import connect_error, connection_error
+from twisted_endpoints.plain import PlainConnection
 from twisted_endpoints.tls import TlsConnection
 
 LINGER_TIMEOUT: Final = 120.0
@@ -71,7 +72,7 @@ class SecureStream:
 
     def __init__(self, node: INode, tls: TlsConnection, owner: SecureStreamOwner) -> None:
         self._node: Final = node
-        self._tls: Final = tls
+        self._tls: TlsConnection | PlainConnection = tls
         self._owner: Final = owner
         self._phase = _Phase.HANDSHAKE
         self._stream: int | None = None
@@ -161,8 +162,14 @@ class SecureStream:
 
     def stream_connected(self, stream: int) -> None:
         """See `StreamReceiver`."""
+        if self._node.is_authenticated(stream):
+            # What TLS has begun to say went with a dial of another kind.
+            self._tls = PlainConnection(self._tls.key)
         if self._stream is None:
             self._begin(stream)
+        else:
+            self._node.mark_dirty(stream)
+        self._deliver()
 
     def stream_data(self, data: bytes) -> None:
         """See `StreamReceiver`."""
@@ -234,6 +241,9 @@ class SecureStream:
             self._feed(self._received.popleft())
             return True
         if self._stream_ended and not tls.ended:
+            if tls.ends_with_stream:
+                tls.ended = True
+                return True
             # Somebody has cut it short.
             self._break(None)
         return False

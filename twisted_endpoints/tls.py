@@ -7,7 +7,7 @@ TLS costs is calls into OpenSSL, not the cipher.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, ClassVar, Final, final
 from weakref import WeakKeyDictionary
 
 from cryptography import x509
@@ -98,6 +98,8 @@ class TlsConnection:
         error: Why there is no connection any more; nothing else works then.
         pending: Bytes of plaintext that wait to be encrypted.
     """
+
+    ends_with_stream: ClassVar = False  # TLS says itself when it ends
 
     __slots__ = (
         "_ending",

@@ -7,12 +7,17 @@ from typing import Final, TypeVar
 
 import attrs
 
-from pinecone_transport.errors import PineconeError
+from pinecone_transport.errors import LocalProtocolError, PineconeError
+from pinecone_transport.identity import PublicKey, key_from_server_name
 from pinecone_transport.links import HostPort, parse_listen, parse_peer
+from pinecone_transport.session import Kind, Kinds
 
 MAX_PORTS: Final = 253
 """As many links a node can number (§2)."""
 MAX_SECONDS: Final = 3600
+
+AUTO: Final = "auto"
+_KINDS: Final[dict[str, Kind | None]] = {AUTO: None, **{kind.value: kind for kind in Kind}}
 
 _T = TypeVar("_T")
 
@@ -45,6 +50,8 @@ class NodeConfig:
         max_links_per_address: Links that may come in from one IP address.
         dead_after: Seconds for which the way to a node may be interrupted without harm to streams with it.
         dial_grace: Seconds after which a dial that nothing answers fails.
+        session: Which kind of session dials take: ``auto`` for what the far node speaks, ``utp`` or ``quic``.
+        session_by_key: The same for single nodes, by their keys.
     """
 
     key_file: str | None = None
@@ -56,6 +63,14 @@ class NodeConfig:
     max_links_per_address: int = 32
     dead_after: float = 30.0
     dial_grace: float = 2.0
+    session: str = AUTO
+    session_by_key: Mapping[PublicKey, str] = attrs.field(factory=dict)
+
+    def kinds(self) -> Kinds:
+        """Return ``session`` and ``session_by_key`` as the sessions take them."""
+        return Kinds(
+            _KINDS[self.session], {key: kind for key, name in self.session_by_key.items() if (kind := _KINDS[name])}
+        )
 
 
 def parse_node_config(options: Mapping[str, object]) -> NodeConfig:
@@ -79,6 +94,8 @@ def parse_node_config(options: Mapping[str, object]) -> NodeConfig:
         max_links_per_address=_number(options, "max_links_per_address", defaults.max_links_per_address, MAX_PORTS),
         dead_after=_seconds(options, "dead_after", defaults.dead_after),
         dial_grace=_seconds(options, "dial_grace", defaults.dial_grace),
+        session=_session(options.get("session", AUTO), "session"),
+        session_by_key=_sessions_by_key(options, "session_by_key"),
     )
 
 
@@ -110,6 +127,28 @@ def _seconds(options: Mapping[str, object], name: str, default: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= MAX_SECONDS:
         raise ConfigurationError(name, f"should be a number of seconds from 1 to {MAX_SECONDS}, not {value!r}.")
     return float(value)
+
+
+def _session(value: object, path: str) -> str:
+    if not isinstance(value, str) or value not in _KINDS:
+        raise ConfigurationError(path, f"should be one of {', '.join(_KINDS)}, not {value!r}.")
+    return value
+
+
+def _sessions_by_key(options: Mapping[str, object], name: str) -> dict[PublicKey, str]:
+    values = options.get(name)
+    if values is None:
+        return {}
+    if not isinstance(values, Mapping):
+        raise ConfigurationError(name, f"should name a kind of session for each of some nodes, not {values!r}.")
+    sessions = {}
+    for node, kind in values.items():
+        try:
+            key = key_from_server_name(node if isinstance(node, str) else "")
+        except LocalProtocolError:
+            raise ConfigurationError(f"{name}.{node}", "a node is named by 64 lower-case hex digits.") from None
+        sessions[key] = _session(kind, f"{name}.{node}")
+    return sessions
 
 
 def _addresses(options: Mapping[str, object], name: str, parse: Callable[[str], _T]) -> tuple[_T, ...]:

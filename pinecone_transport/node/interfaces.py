@@ -41,7 +41,8 @@ class StreamReceiver(Protocol):
 
 
 Acceptor = Callable[[PublicKey], StreamReceiver | None]
-"""Called for each stream that a far node opens; None refuses it. The key is not authenticated yet: TLS does that."""
+"""Called for each stream that a far node opens; None refuses it. The key is not authenticated yet,
+unless ``INode.is_authenticated`` says so of the stream: TLS does that."""
 
 NodeObserver = Callable[[object], None]
 """Called with each event of the overlay that is not a stream's: see ``INode.subscribe``."""
@@ -64,6 +65,12 @@ class INode(Interface):
 
         Raises:
             LocalProtocolError: There is one already.
+        """
+
+    def is_authenticated(stream: int) -> bool:  # noqa: N805
+        """Tell whether the session has made sure of the far end's key, and encrypts: once the stream is open.
+
+        Streams of µTP are not, and need TLS around them; those of QUIC are, and must have none.
         """
 
     def mark_dirty(stream: int) -> None:  # noqa: N805

@@ -71,6 +71,7 @@ class Node(Service):
             now=now,
             hop_limiting=config.hop_limiting,
             limits=UtpLimits(dead_after=config.dead_after),
+            kinds=config.kinds(),
             route_grace=config.dial_grace,
         )
         self._links: Final = LinkTable(
@@ -138,6 +139,10 @@ class Node(Service):
     def set_acceptor(self, acceptor: Acceptor | None) -> None:
         """See `INode`."""
         self._streams.set_acceptor(acceptor)
+
+    def is_authenticated(self, stream: int) -> bool:
+        """See `INode`."""
+        return self._stack.is_authenticated(stream)
 
     def mark_dirty(self, stream: int) -> None:
         """See `INode`."""

@@ -10,11 +10,17 @@ from pinecone_transport.session.events import (
     StreamLost,
     StreamWritable,
 )
+from pinecone_transport.session.quic import QuicLimits
+from pinecone_transport.session.sessions import Kind, Kinds, Sessions
 from pinecone_transport.session.utp import SessionInfo, UtpLimits, UtpSocket
 
 __all__ = [
+    "Kind",
+    "Kinds",
+    "QuicLimits",
     "SessionEvent",
     "SessionInfo",
+    "Sessions",
     "StreamAccepted",
     "StreamClosed",
     "StreamConnected",

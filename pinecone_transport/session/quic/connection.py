@@ -174,12 +174,15 @@ class Connection:
             self._held_until = now + self._limits.yield_time
 
     def wake(self, now: float) -> None:
-        """The way may be back, or new: send again what had no answer, and show where we are."""
-        if self.state is State.OPEN and now - self._pinged_at > _RECENTLY:
-            self._pinged_at = now
-            self.engine.ping()
+        """The way may be back: send again what had no answer."""
         if self.state is not State.CLOSED and self.state is not State.HELD:
             self.engine.resend(now)
+
+    def ping(self, now: float) -> None:
+        """Ask the far end for a sign, unless that was done just now."""
+        if now - self._pinged_at > _RECENTLY:
+            self._pinged_at = now
+            self.engine.ping()
 
     def probe(self, now: float) -> None:
         """The far end can be heard: it has to give a sign soon, or it has forgotten the connection."""
@@ -319,7 +322,7 @@ class Connection:
             if stream is not None:
                 self._take_data(stream, event, events)
         elif isinstance(event, StreamReset):
-            stream = self._stream_of(event.stream_id, now, events)
+            stream = self.streams.get(event.stream_id)
             if stream is not None:
                 self.engine.reset(event.stream_id)
                 self._forget(stream)

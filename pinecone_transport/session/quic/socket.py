@@ -119,6 +119,7 @@ class QuicSocket:
         if len(data) > record.space(self._limits.send_buffer) and not record.deaf:
             raise LocalProtocolError("more was written than there was room for")
         record.write(data)
+        self._space(record)
         self._mark(record.key)
 
     def room(self, stream: int) -> int:
@@ -126,14 +127,7 @@ class QuicSocket:
         record = self._streams.get(stream)
         if record is None or record.finished:
             return 0
-        space = self._limits.send_buffer if record.deaf else record.space(self._limits.send_buffer)
-        if space >= self._limits.packet:
-            return space
-        if record.connection is not None:
-            record.connection.note_full(record)
-        else:
-            record.full = True
-        return 0
+        return self._space(record)
 
     def segment(self, stream: int) -> int:
         """Return the payload of one full packet of a stream, about, bytes."""
@@ -182,17 +176,14 @@ class QuicSocket:
             record.connection.acknowledge(record, length)
             self._mark(record.key)
 
-    def connecting(self, key: PublicKey) -> bool:
-        """Tell whether a stream with the key waits for a connection."""
-        remote = self._remotes.get(key)
-        return remote is not None and bool(remote.waiting)
-
-    def fail_connecting(self, key: PublicKey, error: PineconeError, now: float) -> list[SessionEvent]:
-        """Give up every stream that waits for a connection with the key: a `StreamLost` with ``error`` for each."""
+    def fail_connecting(self, stream: int, error: PineconeError, now: float) -> list[SessionEvent]:
+        """Give a stream up if it still waits for its first connection: a `StreamLost` with ``error``."""
         events: list[SessionEvent] = []
-        remote = self._remotes.get(key)
-        if remote is not None:
-            self._fail_waiting(remote, error, float("inf"), events)
+        record = self._streams.get(stream)
+        if record is not None and not record.connected:
+            remote = self._remotes[record.key]
+            del remote.waiting[stream], self._streams[stream]
+            events.append(StreamLost(stream, error))
             self._place(remote, now, events)
         return events
 
@@ -207,11 +198,24 @@ class QuicSocket:
             self._mark(key)
 
     def wake_all(self, now: float) -> None:
-        """Ways have changed: send again what had no answer, and show all far ends where we are."""
-        for key, remote in self._remotes.items():
+        """The ways may be back: what had no answer in its time is sent again at once."""
+        for remote in self._remotes.values():
             for connection in remote.connections.values():
                 connection.wake(now)
+            self._mark(remote.key)
+
+    def acknowledge(self, key: PublicKey, now: float) -> None:
+        """Send the key something if it has an open connection: the frame around it says where we are."""
+        remote = self._remotes.get(key)
+        usable = remote.usable() if remote is not None else None
+        if usable is not None:
+            usable.ping(now)
             self._mark(key)
+
+    def acknowledge_all(self, now: float) -> None:
+        """`acknowledge` for every key."""
+        for key in self._remotes:
+            self.acknowledge(key, now)
 
     # From below
 
@@ -313,6 +317,17 @@ class QuicSocket:
             )
             for key, remote in self._remotes.items()
         ]
+
+    def _space(self, stream: Stream) -> int:
+        """Return the room of a stream, and note it if there is none: its owner then waits to hear of some."""
+        space = self._limits.send_buffer if stream.deaf else stream.space(self._limits.send_buffer)
+        if space >= self._limits.packet:
+            return space
+        if stream.connection is not None:
+            stream.connection.note_full(stream)
+        else:
+            stream.full = True
+        return 0
 
     # Inside: streams that wait
 

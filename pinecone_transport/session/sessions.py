@@ -1,0 +1,409 @@
+"""Sessions of both kinds behind one face: which kind a packet is of, and which kind a dial takes.
+
+The face is that of `UtpSocket` and `QuicSocket`. Nobody has to know beforehand which kind a far node speaks: a dial
+takes what the node used last; with a node that nothing is known of, both are tried, the native kind a little earlier,
+and what is open first carries the stream.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final, final
+
+from pinecone_transport.deadlines import Deadlines
+from pinecone_transport.errors import LocalProtocolError, PineconeError
+from pinecone_transport.identity import Identity, PublicKey
+from pinecone_transport.randomness import RandomSource
+from pinecone_transport.session.demux import is_syn, looks_like_quic, may_be_either
+from pinecone_transport.session.events import SessionEvent, StreamAccepted, StreamClosed, StreamConnected, StreamLost
+from pinecone_transport.session.quic import QuicLimits, QuicSocket
+from pinecone_transport.session.utp import SessionInfo, UtpLimits, UtpSocket
+
+STAGGER: Final = 0.005
+"""Seconds by which the native kind is ahead where nothing is known of a node: what a near one needs for its answer."""
+FALLBACK_AFTER: Final = 1.0
+"""Seconds that a node has to answer in the kind that it used last before the other is tried, too."""
+
+LATE_ANSWER: Final = 2.0
+"""Seconds for which a native answer that comes after QUIC's is still of interest."""
+
+_MAX_REMEMBERED: Final = 4096
+
+
+class Kind(Enum):
+    """A kind of session (§8)."""
+
+    UTP = "utp"
+    """µTP, and TLS around it: the native one."""
+    QUIC = "quic"
+
+
+@dataclass(frozen=True, slots=True)
+class Kinds:
+    """Which kind dials take, whatever far nodes use; far nodes may dial in either.
+
+    Attributes:
+        default: For keys that are not in ``by_key``; None for what the far node uses.
+        by_key: For single keys.
+    """
+
+    default: Kind | None = None
+    by_key: Mapping[PublicKey, Kind] = field(default_factory=dict)
+
+    def of(self, key: PublicKey) -> Kind | None:
+        """Return the kind that dials to the key must take; None if it is to be found out."""
+        return self.by_key.get(key, self.default)
+
+
+@final
+class _Stream:
+    """A stream as its owner knows it, and its one or two attempts.
+
+    Attributes:
+        number: The owner's.
+        key: The far end's.
+        attempts: Numbers in the sockets of each kind; one of them once it is open.
+        second: The kind that is tried later, if the first has not answered by then.
+        open: Whether it is.
+        closing: Whether the owner has written its end before it was open.
+    """
+
+    __slots__ = ("attempts", "closing", "key", "number", "open", "second")
+
+    def __init__(self, number: int, key: PublicKey) -> None:
+        self.number: Final = number
+        self.key: Final = key
+        self.attempts: Final[dict[Kind, int]] = {}
+        self.second: Kind | None = None
+        self.open = False
+        self.closing = False
+
+
+@final
+class Sessions:
+    """All sessions of a node.
+
+    Args:
+        identity: The node's key.
+        random: Where connection ids and first sequence numbers come from; not guessable in production.
+        kinds: Which kind dials take; None for a node that speaks µTP alone.
+        utp_limits: Bounds and times of µTP.
+        quic_limits: Bounds and times of QUIC.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        *,
+        random: RandomSource,
+        kinds: Kinds | None = None,
+        utp_limits: UtpLimits | None = None,
+        quic_limits: QuicLimits | None = None,
+    ) -> None:
+        self._utp: Final = UtpSocket(random=random, limits=utp_limits)
+        self._quic: Final = QuicSocket(identity, random=random, limits=quic_limits) if kinds is not None else None
+        self._kinds: Final = kinds or Kinds(Kind.UTP)
+        self._sockets: Final[dict[Kind, UtpSocket | QuicSocket]] = {Kind.UTP: self._utp}
+        if self._quic is not None:
+            self._sockets[Kind.QUIC] = self._quic
+        self._next_stream = 1
+        self._streams: Final[dict[int, _Stream]] = {}
+        self._by_attempt: Final[dict[Kind, dict[int, _Stream]]] = {kind: {} for kind in Kind}
+        # µTP attempts that were too late for their stream, but whose answer shows what the far node speaks.
+        self._late: Final[dict[int, PublicKey]] = {}
+        self._last_used: Final[dict[PublicKey, Kind]] = {}
+        self._deadlines: Final = Deadlines()
+
+    # From above
+
+    def connect(self, key: PublicKey, now: float) -> int:
+        """Dial a key; return the stream's number. `StreamConnected` or `StreamLost` follows.
+
+        What is written before goes with the µTP dial alone (§11): it is the beginning of TLS, which QUIC has no use for.
+
+        Raises:
+            LocalProtocolError: There are as many connections, with the key or in all, as the limits allow.
+        """
+        wanted = self._kinds.of(key)
+        known = self._last_used.get(key)
+        stream = _Stream(self._next_stream, key)
+        first = wanted or known or Kind.UTP
+        self._attempt(stream, first, now)
+        if wanted is None and self._quic is not None:
+            stream.second = Kind.QUIC if first is Kind.UTP else Kind.UTP
+            self._deadlines.schedule(stream.number, now + (STAGGER if known is None else FALLBACK_AFTER))
+        self._next_stream += 1
+        self._streams[stream.number] = stream
+        return stream.number
+
+    def write(self, stream: int, data: bytes, now: float) -> None:
+        """Queue bytes of a stream, at most what ``room(stream)`` said, in one piece or in several.
+
+        Raises:
+            LocalProtocolError: There are more, or the stream was closed by its owner.
+        """
+        record = self._find(stream)
+        if record is None:
+            return
+        chosen = self._chosen(record)
+        if chosen is None:
+            raise LocalProtocolError("more was written than there was room for")
+        socket, attempt = chosen
+        socket.write(attempt, data, now)
+
+    def room(self, stream: int) -> int:
+        """Return how many bytes may be written now; 0 also where there is room for less than a packet."""
+        record = self._find(stream)
+        chosen = self._chosen(record) if record is not None else None
+        return chosen[0].room(chosen[1]) if chosen is not None else 0
+
+    def segment(self, stream: int) -> int:
+        """Return the payload of one full packet of the stream, bytes."""
+        record = self._find(stream)
+        chosen = self._chosen(record) if record is not None else None
+        return chosen[0].segment(chosen[1]) if chosen is not None else 1
+
+    def is_authenticated(self, stream: int) -> bool:
+        """Tell whether the session has made sure of the far end's key, and keeps what is said secret."""
+        record = self._find(stream)
+        return record is not None and record.open and Kind.QUIC in record.attempts
+
+    def close(self, stream: int, now: float) -> None:
+        """Send the end behind what was written; the stream can still be read. Closing again does nothing."""
+        record = self._find(stream)
+        if record is None:
+            return
+        if not record.open:
+            record.closing = True
+            return
+        for kind, attempt in record.attempts.items():
+            self._sockets[kind].close(attempt, now)
+
+    def abort(self, stream: int, now: float) -> None:
+        """Reset the stream; no event follows."""
+        record = self._find(stream)
+        if record is not None:
+            for kind, attempt in list(record.attempts.items()):
+                self._sockets[kind].abort(attempt, now)
+            self._forget(record)
+
+    def abort_all(self, now: float) -> None:
+        """Reset every stream, so that the far ends notice at once. No events follow."""
+        for socket in self._sockets.values():
+            socket.abort_all(now)
+        for record in list(self._streams.values()):
+            self._forget(record)
+        self._late.clear()
+
+    def acknowledge_received_data(self, stream: int, length: int, now: float) -> None:
+        """The owner is done with ``length`` bytes that `StreamData` brought; the window reopens by as much."""
+        record = self._find(stream)
+        if record is not None:
+            for kind, attempt in record.attempts.items():
+                self._sockets[kind].acknowledge_received_data(attempt, length, now)
+
+    def fail_connecting(self, stream: int, error: PineconeError, now: float) -> list[SessionEvent]:
+        """Give a dial up if it still waits for its answer: a `StreamLost` with ``error``."""
+        record = self._find(stream)
+        if record is None or record.open:
+            return []
+        self.abort(stream, now)
+        return [StreamLost(stream, error)]
+
+    def wake(self, key: PublicKey, now: float) -> None:
+        """The way to the key may be back: what had no answer in its time is sent again at once."""
+        for socket in self._sockets.values():
+            socket.wake(key, now)
+
+    def wake_all(self, now: float) -> None:
+        """`wake` for every key."""
+        for socket in self._sockets.values():
+            socket.wake_all(now)
+
+    def acknowledge(self, key: PublicKey, now: float) -> None:
+        """Send the key something if it has an open stream: the frame around it says where we are."""
+        for socket in self._sockets.values():
+            socket.acknowledge(key, now)
+
+    def acknowledge_all(self, now: float) -> None:
+        """`acknowledge` for every key."""
+        for socket in self._sockets.values():
+            socket.acknowledge_all(now)
+
+    # From below
+
+    def receive_packet(self, key: PublicKey, packet: bytes, now: float) -> list[SessionEvent]:
+        """Take the payload of a traffic frame from the key. Never raises, whatever it is."""
+        kind = Kind.QUIC if self._is_quic(key, packet) else Kind.UTP
+        return self._up(kind, self._sockets[kind].receive_packet(key, packet, now), now)
+
+    def _is_quic(self, key: PublicKey, packet: bytes) -> bool:
+        """Tell whether the packet is for the QUIC socket.
+
+        Source: §8; known connection ids decide before the form of the packet does.
+        """
+        if self._quic is None or not looks_like_quic(packet):
+            return False
+        return not may_be_either(packet) or self._quic.knows(key, packet) or not is_syn(packet)
+
+    # To below
+
+    def ready_keys(self) -> list[PublicKey]:
+        """Return the keys that may have packets to send now; who was served last comes last."""
+        keys = self._utp.ready_keys()
+        if self._quic is not None:
+            keys += [key for key in self._quic.ready_keys() if key not in keys]
+        return keys
+
+    def packets_to_send(self, key: PublicKey, limit: int, now: float) -> list[bytes]:
+        """Return packets for the key, about ``limit`` bytes; the last one may go beyond."""
+        packets = self._utp.packets_to_send(key, limit, now)
+        if self._quic is not None:
+            left = limit - sum(map(len, packets))
+            if left > 0:
+                packets += self._quic.packets_to_send(key, left, now)
+        return packets
+
+    def take_repeated_keys(self) -> set[PublicKey]:
+        """Return the keys that left a packet unanswered in its time, and forget them: the way to them may be wrong."""
+        return set().union(*(socket.take_repeated_keys() for socket in self._sockets.values()))
+
+    # Time
+
+    def next_timer(self) -> float | None:
+        """Return when `handle_timer` wants to be called, seconds on the ``now`` axis, or None."""
+        times = [self._deadlines.next(), *(socket.next_timer() for socket in self._sockets.values())]
+        return min((at for at in times if at is not None), default=None)
+
+    def handle_timer(self, now: float) -> list[SessionEvent]:
+        """Do what has become due: packets to be repeated, dials to be tried in the other kind, streams to be lost."""
+        events: list[SessionEvent] = []
+        for number in self._deadlines.take_due(now):
+            if number < 0:
+                self._withdraw_late(-number, now)
+                continue
+            stream = self._streams.get(number)
+            if stream is not None and not stream.open and stream.second is not None:
+                self._attempt_second(stream, stream.second, now)
+        for kind, socket in self._sockets.items():
+            events += self._up(kind, socket.handle_timer(now), now)
+        return events
+
+    # To look at
+
+    @property
+    def counters(self) -> Counter[str]:
+        """Packets sent and received, and what was dropped or given up, by reason; QUIC's by that name."""
+        counters = Counter(self._utp.counters)
+        if self._quic is not None:
+            counters.update({f"QUIC {name}": number for name, number in self._quic.counters.items()})
+        return counters
+
+    @property
+    def connection_count(self) -> int:
+        """How many connections there are, half-open and closing ones included."""
+        return sum(socket.connection_count for socket in self._sockets.values())
+
+    def sessions(self) -> list[SessionInfo]:
+        """Return how things stand with each key that we have connections with, of each kind."""
+        return [info for socket in self._sockets.values() for info in socket.sessions()]
+
+    # Inside
+
+    def _find(self, stream: int) -> _Stream | None:
+        if not 0 < stream < self._next_stream:
+            raise LocalProtocolError(f"there never was a stream {stream}")
+        return self._streams.get(stream)
+
+    def _chosen(self, stream: _Stream) -> tuple[UtpSocket | QuicSocket, int] | None:
+        """Return where the stream's bytes go; None before it is open if no native attempt was made."""
+        for kind, attempt in stream.attempts.items():
+            if stream.open or kind is Kind.UTP:
+                return self._sockets[kind], attempt
+        return None
+
+    def _attempt(self, stream: _Stream, kind: Kind, now: float) -> None:
+        attempt = self._sockets[kind].connect(stream.key, now)
+        stream.attempts[kind] = attempt
+        self._by_attempt[kind][attempt] = stream
+
+    def _attempt_second(self, stream: _Stream, kind: Kind, now: float) -> None:
+        stream.second = None
+        try:
+            self._attempt(stream, kind, now)
+        except LocalProtocolError:
+            self._utp.counters["second kinds not tried"] += 1
+
+    def _forget(self, stream: _Stream) -> None:
+        for kind, attempt in stream.attempts.items():
+            self._by_attempt[kind].pop(attempt, None)
+        del self._streams[stream.number]
+        self._deadlines.forget(stream.number)
+
+    def _remember(self, key: PublicKey, kind: Kind) -> None:
+        """The far node has just used a kind."""
+        self._last_used.pop(key, None)
+        self._last_used[key] = kind
+        if len(self._last_used) > _MAX_REMEMBERED:
+            del self._last_used[next(iter(self._last_used))]
+
+    def _up(self, kind: Kind, events: list[SessionEvent], now: float) -> list[SessionEvent]:
+        """Give the events of one kind's socket the numbers that the owner knows, and keep what it need not know."""
+        return [event for event in events if self._translate(kind, event, now)]
+
+    def _translate(self, kind: Kind, event: SessionEvent, now: float) -> bool:
+        """Tell whether the owner is to hear of it."""
+        if isinstance(event, StreamAccepted):
+            stream = _Stream(self._next_stream, event.key)
+            self._next_stream += 1
+            stream.open = True
+            stream.attempts[kind] = event.stream
+            self._streams[stream.number] = self._by_attempt[kind][event.stream] = stream
+            self._remember(event.key, kind)
+            event.stream = stream.number
+            return True
+        known = self._by_attempt[kind].get(event.stream)
+        if known is None:
+            if kind is Kind.UTP:
+                self._take_late(event, now)
+            return False
+        if isinstance(event, StreamConnected):
+            self._opened(known, kind, now)
+        elif isinstance(event, StreamClosed | StreamLost):
+            del known.attempts[kind], self._by_attempt[kind][event.stream]
+            if not known.open and known.second is not None:
+                self._attempt_second(known, known.second, now)
+            if known.attempts:
+                return False  # the other attempt goes on
+            self._forget(known)
+        event.stream = known.number
+        return True
+
+    def _opened(self, stream: _Stream, kind: Kind, now: float) -> None:
+        """An attempt was answered: it is the stream, and the other is withdrawn."""
+        stream.open = True
+        self._remember(stream.key, kind)
+        for other, attempt in list(stream.attempts.items()):
+            if other is not kind:
+                del stream.attempts[other], self._by_attempt[other][attempt]
+                if other is Kind.UTP:
+                    self._late[attempt] = stream.key
+                    self._deadlines.schedule(-attempt, now + LATE_ANSWER)
+                else:
+                    self._sockets[other].abort(attempt, now)
+        if stream.closing:
+            self._sockets[kind].close(stream.attempts[kind], now)
+
+    def _take_late(self, event: SessionEvent, now: float) -> None:
+        """A µTP answer that came too late shows a node of our kind, with which the next stream is a native one."""
+        key = self._late.get(event.stream)
+        if key is not None and isinstance(event, StreamConnected):
+            self._remember(key, Kind.UTP)
+            self._withdraw_late(event.stream, now)
+
+    def _withdraw_late(self, attempt: int, now: float) -> None:
+        if self._late.pop(attempt, None) is not None:
+            self._utp.abort(attempt, now)
