@@ -25,6 +25,8 @@ class LoopbackNetwork:
     Attributes:
         latency: Seconds until a node's next turn.
         silent: Keys whose nodes swallow everything.
+        authenticated: Whether streams are like those of QUIC, which have no TLS around them.
+        carried: All that was sent.
     """
 
     def __init__(self, reactor: IReactorTime) -> None:
@@ -32,6 +34,8 @@ class LoopbackNetwork:
         self.latency = 0.0
         self.nodes: dict[PublicKey, LoopbackNode] = {}
         self.silent: set[PublicKey] = set()
+        self.authenticated = False
+        self.carried: list[bytes] = []
 
     def node(self, seed: int) -> LoopbackNode:
         """Add the node whose seed is this byte, 32 times."""
@@ -90,6 +94,9 @@ class LoopbackNode:
         if acceptor is not None and self._acceptor is not None:
             raise LocalProtocolError("there is an acceptor already")
         self._acceptor = acceptor
+
+    def is_authenticated(self, stream: int) -> bool:
+        return self.network.authenticated
 
     def mark_dirty(self, stream: int) -> None:
         self._dirty[stream] = None
@@ -164,6 +171,7 @@ class LoopbackNode:
             return
         for piece in end.receiver.flush(room, self.segment):
             end.unacknowledged += len(piece)
+            self.network.carried.append(piece)
             far.post(lambda piece=piece: far.node._data(far, piece))
         assert end.unacknowledged <= far.node.window, "flush gave more than there was room for"
 

@@ -135,7 +135,7 @@ class Settings:
     def reset_token(self, connection_id: bytes) -> bytes:
         """Return the 16 bytes that end a connection of ours with this id, now and after a restart.
 
-        Source: RFC 9000 §10.3.2.
+        Source: RFC 9000, section 10.3.2.
         """
         return hmac.digest(self._reset_key, connection_id, "sha256")[:16]
 

@@ -1,4 +1,4 @@
-"""The parts of QUIC packets that can be read without keys (RFC 8999, RFC 9000 §17.2)."""
+"""The parts of QUIC packets that can be read without keys (RFC 8999, RFC 9000, section 17.2)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ LONG: Final = 0x80
 FIXED: Final = 0x40
 MAX_ID_LENGTH: Final = 20
 MIN_INITIAL: Final = 1200
-"""Bytes that a packet has at least when it begins a connection (RFC 9000 §14.1)."""
+"""Bytes that a packet has at least when it begins a connection (RFC 9000, section 14.1)."""
 MIN_FIRST_ID: Final = 8
-"""Bytes of the id that a dialler makes up for the far end, at least (RFC 9000 §7.2)."""
+"""Bytes of the id that a dialler makes up for the far end, at least (RFC 9000, section 7.2)."""
 RESET_LENGTH: Final = 42
-"""Bytes of a reset at most: like any short packet, and shorter than what it answers (RFC 9000 §10.3)."""
+"""Bytes of a reset at most: like any short packet, and shorter than what it answers (RFC 9000, section 10.3)."""
 
 _INITIAL: Final = 0
 _TOKEN_LENGTH: Final = 16
@@ -44,7 +44,7 @@ def destination_of(packet: bytes) -> bytes:
 def read_long_header(packet: bytes) -> LongHeader | None:
     """Return the header, or None if it is none.
 
-    Source: RFC 8999 §5.1.
+    Source: RFC 8999, section 5.1.
     """
     if len(packet) < 7 or not packet[0] & LONG:
         return None
@@ -59,7 +59,7 @@ def read_long_header(packet: bytes) -> LongHeader | None:
 
 
 def version_negotiation(header: LongHeader) -> bytes:
-    """Return the answer to a packet of a version that we do not speak. Source: RFC 9000 §17.2.1."""
+    """Return the answer to a packet of a version that we do not speak. Source: RFC 9000, section 17.2.1."""
     ids = (header.source, header.destination)
     return b"".join(
         (
@@ -78,7 +78,7 @@ def stateless_reset(length: int, noise: int, token: bytes) -> bytes | None:
         noise: A random number of 208 bits.
         token: 16 bytes.
 
-    Source: RFC 9000 §10.3.
+    Source: RFC 9000, section 10.3.
     """
     size = min(length - 1, RESET_LENGTH)
     if size < 5 + _TOKEN_LENGTH:

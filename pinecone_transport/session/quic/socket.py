@@ -548,7 +548,7 @@ class QuicSocket:
     def _reset(self, key: PublicKey, packet: bytes, destination: bytes) -> None:
         """Tell the sender of a packet for a connection that we do not know, perhaps of before a restart, to give it up.
 
-        Source: RFC 9000 §10.3.
+        Source: RFC 9000, section 10.3.
         """
         if not packet or packet[0] & LONG:
             self.counters["malformed packets"] += 1
