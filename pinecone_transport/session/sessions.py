@@ -69,9 +69,11 @@ class _Stream:
         second: The kind that is tried later, if the first has not answered by then.
         open: Whether it is.
         closing: Whether the owner has written its end before it was open.
+        is_native: Whether the far end speaks µTP as far as we know. Only then may a SYN bring much of the stream: a Go
+            node that speaks QUIC ends with a panic when it gets a packet of more than 1,452 bytes.
     """
 
-    __slots__ = ("attempts", "closing", "key", "number", "open", "second")
+    __slots__ = ("attempts", "closing", "is_native", "key", "number", "open", "second")
 
     def __init__(self, number: int, key: PublicKey) -> None:
         self.number: Final = number
@@ -80,6 +82,7 @@ class _Stream:
         self.second: Kind | None = None
         self.open = False
         self.closing = False
+        self.is_native = False
 
 
 @final
@@ -122,7 +125,7 @@ class Sessions:
     def connect(self, key: PublicKey, now: float) -> int:
         """Dial a key; return the stream's number. `StreamConnected` or `StreamLost` follows.
 
-        What is written before goes with the µTP dial alone (§11): it is the beginning of TLS, which QUIC has no use for.
+        Where the far node is known to speak µTP, writing may begin at once (§11): the dial carries the first bytes.
 
         Raises:
             LocalProtocolError: There are as many connections, with the key or in all, as the limits allow.
@@ -131,6 +134,7 @@ class Sessions:
         known = self._last_used.get(key)
         stream = _Stream(self._next_stream, key)
         first = wanted or known or Kind.UTP
+        stream.is_native = (wanted or known) is Kind.UTP
         self._attempt(stream, first, now)
         if wanted is None and self._quic is not None:
             stream.second = Kind.QUIC if first is Kind.UTP else Kind.UTP
@@ -319,9 +323,9 @@ class Sessions:
         return self._streams.get(stream)
 
     def _chosen(self, stream: _Stream) -> tuple[UtpSocket | QuicSocket, int] | None:
-        """Return where the stream's bytes go; None before it is open if no native attempt was made."""
+        """Return where the stream's bytes go; None where that is not yet clear."""
         for kind, attempt in stream.attempts.items():
-            if stream.open or kind is Kind.UTP:
+            if stream.open or (kind is Kind.UTP and stream.is_native):
                 return self._sockets[kind], attempt
         return None
 

@@ -57,4 +57,3 @@ async def test_transfers_arrive_as_they_were_sent(network: MixedNetwork, quic: s
         )
         assert json.loads(up["text"]) == {"bytes": BYTES, "sha256": up["sent"]}
         assert (down["bytes"], down["sha256"]) == (BYTES, down["declared"])
-        print(up["seconds"], down["seconds"])
