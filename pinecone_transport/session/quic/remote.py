@@ -97,12 +97,12 @@ class Remote:
         """Tell whether a dial is wanted, and not under way."""
         return self.dial is None and bool(self.waiting or self.fresh_wanted) and now >= self._redial_at
 
-    def deadline(self) -> float | None:
+    def deadline(self, now: float) -> float | None:
         """Return when the owner has to look after the streams that wait."""
         if not self.waiting:
             return None
         at = min(stream.opened_at for stream in self.waiting.values()) + self._limits.connect_timeout
-        return min(at, self._redial_at) if self.dial is None else at
+        return min(at, self._redial_at) if self._redial_at > now else at
 
     def flight(self) -> int:
         """Return the bytes that are in flight to the key."""

@@ -344,7 +344,7 @@ class QuicSocket:
             self._dial(remote, now)
         elif remote.dial is not None and not remote.waiting and not remote.fresh_wanted:
             self._withdraw(remote.dial, remote, now)
-        self._deadlines.schedule(remote.number, remote.deadline())
+        self._deadlines.schedule(remote.number, remote.deadline(now))
         self._mark(remote.key)
         self._forget_if_empty(remote)
 
