@@ -68,9 +68,7 @@ class NodeConfig:
 
     def kinds(self) -> Kinds:
         """Return ``session`` and ``session_by_key`` as the sessions take them."""
-        return Kinds(
-            _KINDS[self.session], {key: kind for key, name in self.session_by_key.items() if (kind := _KINDS[name])}
-        )
+        return Kinds(_KINDS[self.session], {key: _KINDS[name] for key, name in self.session_by_key.items()})
 
 
 def parse_node_config(options: Mapping[str, object]) -> NodeConfig:

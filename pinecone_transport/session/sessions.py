@@ -47,11 +47,11 @@ class Kinds:
 
     Attributes:
         default: For keys that are not in ``by_key``; None for what the far node uses.
-        by_key: For single keys.
+        by_key: The same for single keys.
     """
 
     default: Kind | None = None
-    by_key: Mapping[PublicKey, Kind] = field(default_factory=dict)
+    by_key: Mapping[PublicKey, Kind | None] = field(default_factory=dict)
 
     def of(self, key: PublicKey) -> Kind | None:
         """Return the kind that dials to the key must take; None if it is to be found out."""

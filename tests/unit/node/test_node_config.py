@@ -2,6 +2,7 @@ import pytest
 
 from pinecone_transport.links import HostPort
 from pinecone_transport.node.config import ConfigurationError, NodeConfig, parse_node_config
+from pinecone_transport.session import Kind, Kinds
 
 
 def test_nothing_given_means_the_defaults() -> None:
@@ -84,3 +85,27 @@ def test_a_mistake_is_told_with_the_options_path_and_one_sentence(
 
 def test_an_error_that_is_no_options_fault_has_no_path() -> None:
     assert str(ConfigurationError("", "Something.")) == "Something."
+
+
+def test_kinds_of_sessions() -> None:
+    assert parse_node_config({}).kinds() == Kinds()
+    key = "01" * 32
+    config = parse_node_config({"session": "utp", "session_by_key": {key: "quic", "02" * 32: "auto"}})
+    kinds = config.kinds()
+    assert [kinds.of(bytes.fromhex(name)) for name in (key, "02" * 32, "03" * 32)] == [Kind.QUIC, None, Kind.UTP]
+
+
+@pytest.mark.parametrize(
+    ("options", "path"),
+    [
+        ({"session": "tcp"}, "session"),
+        ({"session": 1}, "session"),
+        ({"session_by_key": ["quic"]}, "session_by_key"),
+        ({"session_by_key": {"example.org": "quic"}}, "session_by_key.example.org"),
+        ({"session_by_key": {"01" * 32: "tcp"}}, "session_by_key." + "01" * 32),
+    ],
+)
+def test_kinds_of_sessions_that_do_not_exist(options: dict[str, object], path: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        parse_node_config(options)
+    assert caught.value.path == path
