@@ -274,7 +274,7 @@ def test_packets_of_forgotten_connections_are_answered_with_what_ends_them() -> 
     assert restarted.connection_count == 0
 
 
-def test_a_thousand_streams_one_after_the_other_with_a_far_end_that_gives_no_credit() -> None:
+def test_streams_one_after_the_other_outlast_the_credit_of_a_far_end_that_returns_none() -> None:
     link = QuicLink()
     slowest = 0.0
     for _ in range(250):
