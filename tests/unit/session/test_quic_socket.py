@@ -198,10 +198,8 @@ class GoLike:
     def __init__(self, link: QuicLink, refusals: int) -> None:
         self.link = link
         self.refusals = refusals
-        receive = link.right.socket.receive_packet
         link.right.socket = self
         self._socket = link.left.socket.__class__(HIGH, random=Random(9), limits=link.quic_limits)
-        del receive
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._socket, name)
