@@ -40,21 +40,23 @@ class MemoryNetwork:
 
     Args:
         clock: The clock that all of them run on; one of its own if None.
+        config: The options of each.
 
     Attributes:
         clock: The same; give it to what else the test drives.
         nodes: All nodes, in the order in which they were made.
     """
 
-    def __init__(self, clock: Clock | None = None) -> None:
+    def __init__(self, clock: Clock | None = None, config: NodeConfig | None = None) -> None:
         self.clock: Final = Clock() if clock is None else clock
+        self._config: Final = config or NodeConfig()
         self.nodes: Final[list[Node]] = []
 
     def node(self, *peers: Node) -> Node:
         """Add a running node that has a link to each of these."""
         number = len(self.nodes)
         identity = Identity(hashlib.sha256(b"node %d of a memory network" % number).digest())
-        node = Node(identity, NodeConfig(), self.clock, clock=self.clock.seconds, random=random.Random(number))
+        node = Node(identity, self._config, self.clock, clock=self.clock.seconds, random=random.Random(number))
         node.startService()
         self.nodes.append(node)
         for peer in peers:

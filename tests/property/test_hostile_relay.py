@@ -18,7 +18,7 @@ from twisted.logger import LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
 from pinecone_transport.identity import PublicKey
-from pinecone_transport.node import Node
+from pinecone_transport.node import Node, NodeConfig
 from pinecone_transport.session import UtpLimits
 from pinecone_transport.session.utp import ST_DATA, ST_FIN, ST_RESET, ST_STATE, UtpPacket, encode_packet
 from tests.support.hostile_relay import TRICKS, HostileRelay, Passing, Tricks, honest
@@ -101,7 +101,8 @@ class Attacked:
     """Alice and Carol ask Bob; there is no way but the hostile relay."""
 
     def __init__(self) -> None:
-        self.network = MemoryNetwork()
+        # The relay's tricks are made of µTP's fields.
+        self.network = MemoryNetwork(config=NodeConfig(session="utp"))
         self.alice, self.bob, self.carol = (self.network.node() for _ in range(3))
         self.relay = HostileRelay(self.network, self.network.node())
         for node in (self.alice, self.bob, self.carol):

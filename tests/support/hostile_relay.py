@@ -9,6 +9,7 @@ from random import Random
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
+from pinecone_transport.errors import UtpError
 from pinecone_transport.identity import PublicKey
 from pinecone_transport.links import connect_nodes
 from pinecone_transport.links.interfaces import Link
@@ -48,7 +49,9 @@ class Passing:
     packet: bytes
 
     def changed(self, **fields: object) -> Passing:
-        """Return the same with other header fields, or another payload."""
+        """Return the same with other header fields, or another payload; what is not µTP comes back as it is."""
+        if not _is_utp(self.packet):
+            return self
         packet = decode_packet(self.packet)
         for name, value in fields.items():
             setattr(packet, name, value & 0xFFFF if name in {"connection_id", "seq_nr", "ack_nr"} else value)
@@ -200,13 +203,22 @@ class Tricks:
         second = self._relay.node.reactor.seconds() // 1.0
         if second != self._second:
             self._second, self._done = second, 0
-        if self._random.random() >= self._share or self._done >= PER_SECOND:
+        if self._random.random() >= self._share or self._done >= PER_SECOND or not _is_utp(passing.packet):
             return [passing]
         self._done += 1
         return self._random.choice(self._tricks)(passing, self._relay, self._random)
 
 
 Trick = Callable[[Passing, HostileRelay, Random], list[Passing]]
+
+
+def _is_utp(packet: bytes) -> bool:
+    """Tell whether there is anything to play with: what was altered may look like QUIC, and is answered as such."""
+    try:
+        decode_packet(packet)
+    except UtpError:
+        return False
+    return True
 
 
 def _drop(_passing: Passing, _relay: HostileRelay, _random: Random) -> list[Passing]:
