@@ -89,3 +89,17 @@ class StreamTimeoutError(StreamError):
 
 class UnreachableError(StreamError):
     """Nothing leads to the key."""
+
+
+class ConfigurationError(PineconeError):
+    """An option is wrong.
+
+    Attributes:
+        path: The option, such as ``peers.0``; empty where it is not one option's fault.
+        sentence: What is wrong and what would be right, for the user.
+    """
+
+    def __init__(self, path: str, sentence: str) -> None:
+        super().__init__(f"{path}: {sentence}" if path else sentence)
+        self.path = path
+        self.sentence = sentence

@@ -9,7 +9,8 @@ from typing import Any, Final, final
 
 import yaml
 
-from pinecone_transport.node.config import ConfigurationError, NodeConfig
+from pinecone_transport.errors import ConfigurationError
+from pinecone_transport.node.config import NodeConfig
 from pinecone_transport.node.keyfile import KeyFileError, read_key_file
 from synapse_module.check_key import check_signing_key, signing_key_file
 from synapse_module.check_ports import check_port, is_running

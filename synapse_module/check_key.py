@@ -7,9 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pinecone_transport.errors import LocalProtocolError
+from pinecone_transport.errors import ConfigurationError, LocalProtocolError
 from pinecone_transport.identity import Identity
-from pinecone_transport.node.config import ConfigurationError
 from pinecone_transport.node.keyfile import KEY_VERSION, KeyFileError, read_key_file
 from synapse_module.config import check_name
 from synapse_module.names import NameKind, kind_of_name

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from pinecone_transport.node.config import ConfigurationError
+from pinecone_transport.errors import ConfigurationError
 from pinecone_transport.node.lock import lock_key_file
 from synapse_module.overlay_settings import Finding, Severity
 

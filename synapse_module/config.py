@@ -8,8 +8,9 @@ from typing import Final
 
 import attrs
 
+from pinecone_transport.errors import ConfigurationError
 from pinecone_transport.identity import Identity
-from pinecone_transport.node.config import ConfigurationError, NodeConfig, parse_node_config
+from pinecone_transport.node.config import NodeConfig, parse_node_config
 from pinecone_transport.node.keyfile import KeyFileError, read_key_file, write_key_file
 from synapse_module.names import NameKind, kind_of_name
 

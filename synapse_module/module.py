@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.web.client import readBody
 from twisted.web.iweb import IAgent
 
-from pinecone_transport.node.config import ConfigurationError
+from pinecone_transport.errors import ConfigurationError
 from pinecone_transport.node.lock import lock_key_file
 from pinecone_transport.node.node import Node
 from synapse_module.agent import SCHEME, FederationAgent, Outcome, ignore_outcome

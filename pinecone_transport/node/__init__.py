@@ -4,7 +4,8 @@ In from below come links and their bytes, from above streams to open and to writ
 to the receivers of streams. Endpoints need no more than `INode`.
 """
 
-from pinecone_transport.node.config import ConfigurationError, NodeConfig, parse_node_config
+from pinecone_transport.errors import ConfigurationError
+from pinecone_transport.node.config import NodeConfig, parse_node_config
 from pinecone_transport.node.events import LinkDown
 from pinecone_transport.node.interfaces import Acceptor, INode, NodeObserver, StreamReceiver
 from pinecone_transport.node.keyfile import KeyFileError, format_signing_key, read_key_file, write_key_file

@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 
 import attrs
 
-from pinecone_transport.errors import LocalProtocolError, PineconeError
+from pinecone_transport.errors import ConfigurationError, LocalProtocolError
 from pinecone_transport.identity import PublicKey, key_from_server_name
 from pinecone_transport.links import HostPort, parse_listen, parse_peer
 from pinecone_transport.session import Kind, Kinds
@@ -20,20 +20,6 @@ AUTO: Final = "auto"
 _KINDS: Final[dict[str, Kind | None]] = {AUTO: None, **{kind.value: kind for kind in Kind}}
 
 _T = TypeVar("_T")
-
-
-class ConfigurationError(PineconeError):
-    """An option is wrong.
-
-    Attributes:
-        path: The option, such as ``peers.0``; empty where it is not one option's fault.
-        sentence: What is wrong and what would be right, for the user.
-    """
-
-    def __init__(self, path: str, sentence: str) -> None:
-        super().__init__(f"{path}: {sentence}" if path else sentence)
-        self.path = path
-        self.sentence = sentence
 
 
 @attrs.frozen(kw_only=True)

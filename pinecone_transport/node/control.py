@@ -19,8 +19,7 @@ from twisted.internet.interfaces import IAddress, IDelayedCall, IListeningPort, 
 from twisted.internet.protocol import Factory
 from twisted.protocols.basic import LineOnlyReceiver
 
-from pinecone_transport.errors import PineconeError
-from pinecone_transport.node.config import ConfigurationError
+from pinecone_transport.errors import ConfigurationError, PineconeError
 
 logger = logging.getLogger("pinecone_transport.node")
 

@@ -6,7 +6,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from pinecone_transport.node.config import ConfigurationError
+from pinecone_transport.errors import ConfigurationError
 
 
 def lock_key_file(path: Path) -> int:

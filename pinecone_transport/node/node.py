@@ -15,10 +15,10 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from pinecone_transport.errors import LocalProtocolError
+from pinecone_transport.errors import ConfigurationError, LocalProtocolError
 from pinecone_transport.identity import Identity, PublicKey
 from pinecone_transport.links import Link
-from pinecone_transport.node.config import ConfigurationError, NodeConfig
+from pinecone_transport.node.config import NodeConfig
 from pinecone_transport.node.control import ControlSocket
 from pinecone_transport.node.events import LinkDown
 from pinecone_transport.node.interfaces import Acceptor, INode, NodeObserver, StreamReceiver

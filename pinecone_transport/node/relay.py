@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, cast
 from twisted.internet.interfaces import IReactorCore, IReactorTime
 from twisted.python.log import PythonLoggingObserver
 
+from pinecone_transport.errors import ConfigurationError
 from pinecone_transport.identity import Identity
-from pinecone_transport.node.config import ConfigurationError, parse_node_config
+from pinecone_transport.node.config import parse_node_config
 from pinecone_transport.node.keyfile import read_key_file, write_key_file
 from pinecone_transport.node.lock import lock_key_file
 from pinecone_transport.node.node import Node

@@ -12,8 +12,9 @@ from twisted.internet.interfaces import IListeningPort, IReactorTCP, IReactorTim
 from twisted.python.failure import Failure
 
 from pinecone_transport.discovery import StaticPeer
+from pinecone_transport.errors import ConfigurationError
 from pinecone_transport.links import HostPort, Link, LinkOwner, TcpLink, dial_tcp, host_and_port, listen_tcp
-from pinecone_transport.node.config import ConfigurationError, NodeConfig
+from pinecone_transport.node.config import NodeConfig
 
 ALL_IPV4: Final = "0.0.0.0"  # compared with, not listened on
 ALL_IPV6: Final = "::"

@@ -1,7 +1,8 @@
 import pytest
 
+from pinecone_transport.errors import ConfigurationError
 from pinecone_transport.links import HostPort
-from pinecone_transport.node.config import ConfigurationError, NodeConfig, parse_node_config
+from pinecone_transport.node.config import NodeConfig, parse_node_config
 from pinecone_transport.session import Kind, Kinds
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from synapse.module_api.errors import ConfigError
 
+from pinecone_transport.errors import ConfigurationError
 from pinecone_transport.identity import Identity
 from pinecone_transport.links import HostPort
-from pinecone_transport.node.config import ConfigurationError
 from pinecone_transport.node.keyfile import read_key_file
 from pinecone_transport.node.lock import lock_key_file
 from synapse_module import PineconeModule
