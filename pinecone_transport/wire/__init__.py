@@ -23,16 +23,27 @@ from pinecone_transport.wire.frame import (
     frame_length,
 )
 from pinecone_transport.wire.handshake import HANDSHAKE_LENGTH, decode_handshake, encode_handshake
+from pinecone_transport.wire.link_proof import (
+    ANSWER,
+    CHALLENGE,
+    LINK_PROOF,
+    decode_link_proof,
+    encode_link_proof,
+    link_proof_message,
+)
 from pinecone_transport.wire.peer_type import PeerType
 from pinecone_transport.wire.varu64 import MAX_VARU64, decode_varu64, encode_varu64
 from pinecone_transport.wire.watermark import FULL_MASK, NO_WATERMARK, Watermark
 
 __all__ = [
+    "ANSWER",
     "BOOTSTRAP",
+    "CHALLENGE",
     "FULL_MASK",
     "HANDSHAKE_LENGTH",
     "HEADER_LENGTH",
     "KEEPALIVE",
+    "LINK_PROOF",
     "MAX_FRAME_LENGTH",
     "MAX_VARU64",
     "NO_WATERMARK",
@@ -52,12 +63,15 @@ __all__ = [
     "decode_coordinates",
     "decode_frame",
     "decode_handshake",
+    "decode_link_proof",
     "decode_varu64",
     "distance",
     "encode_coordinates",
     "encode_frame",
     "encode_handshake",
+    "encode_link_proof",
     "encode_varu64",
     "frame_length",
+    "link_proof_message",
     "sign_bootstrap",
 ]
