@@ -14,7 +14,7 @@ from typing import Final, TypeAlias, final
 from pinecone_transport.deadlines import Deadlines
 from pinecone_transport.errors import HandshakeError, LocalProtocolError, PineconeError, UnreachableError
 from pinecone_transport.identity import Identity, PublicKey
-from pinecone_transport.peering import HandshakeCompleted, Peering, PeeringEvent
+from pinecone_transport.peering import HandshakeCompleted, LinkTerms, Peering, PeeringEvent
 from pinecone_transport.randomness import RandomSource
 from pinecone_transport.router import (
     CoordinatesLearned,
@@ -106,6 +106,7 @@ class Stack:
     ) -> None:
         self.identity: Final = identity
         self.counters: Final[Counter[str]] = Counter()
+        self._random: Final = random
         self.router: Final = Router(
             identity, random=random, unix_time=unix_time, now=now, hop_limiting=hop_limiting, hop_limit=hop_limit
         )
@@ -124,11 +125,21 @@ class Stack:
 
     # Links
 
-    def add_link(self, peer_type: PeerType, now: float) -> int:
-        """Take on a connected link; its handshake is ready to be sent. Return the link's number."""
+    def add_link(
+        self, peer_type: PeerType, now: float, *, outbound: bool = False, terms: LinkTerms | None = None
+    ) -> int:
+        """Take on a connected link; what opens it is ready to be sent. Return the link's number.
+
+        Args:
+            peer_type: What kind of link it is.
+            now: Monotonic seconds.
+            outbound: Whether we dialled.
+            terms: What is asked of the peer before there is `LinkUp`; None for Pinecone's handshake alone.
+        """
         link = self._next_link
         self._next_link += 1
-        self._links[link] = _Link(Peering(self.identity, peer_type, now), peer_type)
+        peering = Peering(self.identity, peer_type, now, outbound=outbound, terms=terms, random=self._random)
+        self._links[link] = _Link(peering, peer_type)
         self._link_changed(link, self._links[link])
         return link
 

@@ -84,6 +84,10 @@ class MeshGate:
             self._check()
         return len(taken)
 
+    def has_data_to_send(self) -> bool:
+        """Tell whether `data_to_send` would give anything."""
+        return bool(self._to_send)
+
     def data_to_send(self) -> bytes:
         """Take what is to be written now."""
         data, self._to_send = self._to_send, b""

@@ -1,27 +1,33 @@
-"""Pinecone on one link: handshake, frames, keepalives, and what ends the link (§2, §3)."""
+"""Pinecone on one link: how it opens, frames, keepalives, and what ends the link (§2, §3)."""
 
 from __future__ import annotations
 
 from enum import Enum
 from typing import Final, final
 
-from pinecone_transport.errors import LinkTimeoutError, LocalProtocolError, RemoteProtocolError
+from pinecone_transport.errors import (
+    FrameError,
+    HandshakeError,
+    LinkTimeoutError,
+    LocalProtocolError,
+    RemoteProtocolError,
+)
 from pinecone_transport.identity import Identity, PublicKey
 from pinecone_transport.peering.counts import FrameCounts
 from pinecone_transport.peering.events import HandshakeCompleted, LinkFailed, PeeringEvent
+from pinecone_transport.peering.opening import LinkTerms, Opening
 from pinecone_transport.peering.queues import FairQueue, ProtocolQueue
 from pinecone_transport.peering.splitter import FrameSplitter
+from pinecone_transport.randomness import RandomSource
 from pinecone_transport.wire import (
-    HANDSHAKE_LENGTH,
     KEEPALIVE,
+    LINK_PROOF,
     TRAFFIC,
     WAKEUP_BROADCAST,
     Frame,
     PeerType,
     decode_frame,
-    decode_handshake,
     encode_frame,
-    encode_handshake,
 )
 
 HANDSHAKE_TIMEOUT: Final = 10.0  # §2, as the three that follow
@@ -31,6 +37,8 @@ BLOCKED_TIMEOUT: Final = 3.0
 PROTOCOL_LIMIT: Final = 4 * 1024 * 1024
 """Bytes of protocol frames that may wait. They cannot be dropped one by one without making routing wrong, and a link
 that has let so many pile up is of no use."""
+HELD_LIMIT: Final = 256 * 1024
+"""Bytes of frames that are kept from a peer that has yet to prove its key."""
 
 _NEVER: Final = float("inf")
 _TYPE_AT: Final = 5
@@ -41,6 +49,7 @@ class PeeringState(Enum):
     """Where a peering stands; it goes down this list and never back."""
 
     HANDSHAKE = "handshake"
+    PROOF = "proof"
     ESTABLISHED = "established"
     FAILED = "failed"
 
@@ -54,7 +63,10 @@ class Peering:
     Args:
         identity: Ours.
         peer_type: What kind of link it is.
-        now: Monotonic seconds; the handshake has 10 s from here.
+        now: Monotonic seconds; the peer has 10 s from here to shake hands, and to prove its key where it has to.
+        outbound: Whether we dialled.
+        terms: What is asked of the peer; None for Pinecone's handshake alone.
+        random: For nonces; needed with terms.
 
     Attributes:
         key: The peer's, 32 bytes; None until `HandshakeCompleted`.
@@ -69,11 +81,13 @@ class Peering:
         "_blocked_until",
         "_frames_in",
         "_frames_out",
-        "_handshake_in",
-        "_handshake_out",
+        "_held",
+        "_held_size",
         "_keepalive_at",
         "_listening_until",
+        "_opening",
         "_overflowed_at",
+        "_proof_until",
         "_protocol",
         "_splitter",
         "_too_long",
@@ -87,15 +101,25 @@ class Peering:
         "state",
     )
 
-    def __init__(self, identity: Identity, peer_type: PeerType, now: float) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        peer_type: PeerType,
+        now: float,
+        *,
+        outbound: bool = False,
+        terms: LinkTerms | None = None,
+        random: RandomSource | None = None,
+    ) -> None:
         self.key: PublicKey | None = None
         self.peer_type: Final = peer_type
         self.state = PeeringState.HANDSHAKE
         self.established_at: float | None = None
         self.bytes_in = 0
         self.bytes_out = 0
-        self._handshake_in = b""  # as much as has come
-        self._handshake_out = encode_handshake(identity)  # until it is sent
+        self._opening: Final = Opening(identity, terms, outbound=outbound, random=random)
+        self._held: list[Frame] = []  # what came before the peer had proved its key
+        self._held_size = 0
         self._splitter: Final = FrameSplitter()
         self._protocol: Final = ProtocolQueue()
         self._traffic: Final = FairQueue(peer_type)
@@ -104,6 +128,7 @@ class Peering:
         self._unknown = 0
         self._too_long = 0
         self._listening_until = now + HANDSHAKE_TIMEOUT
+        self._proof_until = _NEVER if terms is None or not terms.require_proof else now + HANDSHAKE_TIMEOUT
         self._keepalive_at = _NEVER
         self._blocked_until = _NEVER
         self._overflowed_at = _NEVER
@@ -127,6 +152,7 @@ class Peering:
             "dropped_in_unknown_type": self._unknown,
             "dropped_out_queue_full": self._traffic.dropped,
             "dropped_out_too_long": self._too_long,
+            "dropped_in_challenges": self._opening.unanswered,
         }
 
     # From below.
@@ -144,11 +170,11 @@ class Peering:
         try:
             start = 0
             if self.state is PeeringState.HANDSHAKE:
-                start = self._receive_handshake(data, now, events)
+                start = self._receive_opening(data, now, events)
             else:
                 self._listening_until = now + SILENCE_TIMEOUT
             for frame in self._splitter.split(data, start):
-                self._receive_frame(frame, events)
+                self._receive_frame(frame, now, events)
         except RemoteProtocolError as error:
             events.append(self._fail(error))
         return events
@@ -205,10 +231,10 @@ class Peering:
         """Tell whether `data_to_send` would give anything: never while the link is blocked."""
         if self.state is PeeringState.FAILED or self._blocked_until != _NEVER:
             return False
-        return self._protocol.size > 0 or self._traffic.size > 0 or bool(self._handshake_out)
+        return self._protocol.size > 0 or self._traffic.size > 0 or self._opening.has_data_to_send()
 
     def data_to_send(self, limit: int, now: float) -> list[bytes]:
-        """Take what is to be written now: our handshake or whole frames, until there are ``limit`` bytes or more.
+        """Take what is to be written now: what opens the link, then whole frames, until there are ``limit`` bytes.
 
         At least one frame is given if one waits. What is returned counts as written.
         """
@@ -216,10 +242,9 @@ class Peering:
             return []
         pieces: list[bytes] = []
         size = 0
-        if self._handshake_out:
-            pieces.append(self._handshake_out)
-            size = HANDSHAKE_LENGTH
-            self._handshake_out = b""
+        if self._opening.has_data_to_send():
+            pieces.append(self._opening.data_to_send())
+            size = len(pieces[0])
         for queue in (self._protocol, self._traffic):
             while queue.size and (size < limit or not pieces):
                 frame = queue.pop()
@@ -227,7 +252,7 @@ class Peering:
                 pieces.append(frame)
                 size += len(frame)
         self.bytes_out += size
-        if self.state is PeeringState.ESTABLISHED:
+        if self.state is not PeeringState.HANDSHAKE:
             self._keepalive_at = now + KEEPALIVE_INTERVAL
         return pieces
 
@@ -237,7 +262,9 @@ class Peering:
         """Return when to call `handle_timer`; None once the link has failed."""
         if self.state is PeeringState.FAILED:
             return None
-        return min(self._listening_until, self._keepalive_at, self._blocked_until, self._overflowed_at)
+        return min(
+            self._listening_until, self._keepalive_at, self._blocked_until, self._overflowed_at, self._proof_until
+        )
 
     def handle_timer(self, now: float) -> list[PeeringEvent]:
         """Do what is due: fail a link that is silent or takes nothing, or queue a keepalive. Source: §2."""
@@ -259,37 +286,70 @@ class Peering:
             return LinkTimeoutError(f"nothing received for {SILENCE_TIMEOUT:.0f} s")
         if now >= self._blocked_until:
             return LinkTimeoutError(f"nothing could be written for {BLOCKED_TIMEOUT:.0f} s")
+        if now >= self._proof_until:
+            return LinkTimeoutError(f"the peer did not prove its key within {HANDSHAKE_TIMEOUT:.0f} s", "§11")
         if now >= self._overflowed_at:
             return LinkTimeoutError("the peer takes protocol frames too slowly", "§3")
         return None
 
     # Inside.
 
-    def _receive_handshake(self, data: bytes, now: float, events: list[PeeringEvent]) -> int:
-        """Take what the handshake lacks; return the offset of what follows it in the data."""
-        missing = HANDSHAKE_LENGTH - len(self._handshake_in)
-        self._handshake_in += data[:missing]
-        if len(self._handshake_in) < HANDSHAKE_LENGTH:
-            return len(data)
-        key = decode_handshake(self._handshake_in)
-        self.key = key
-        self.established_at = now
+    def _receive_opening(self, data: bytes, now: float, events: list[PeeringEvent]) -> int:
+        """Take what the opening lacks; return the offset of what follows it in the data."""
+        start = self._opening.receive_data(data)
+        if self._opening.key is None:
+            return start
         self._listening_until = now + SILENCE_TIMEOUT
         self._keepalive_at = now + KEEPALIVE_INTERVAL
-        self.state = PeeringState.ESTABLISHED
-        events.append(HandshakeCompleted(key))
-        return missing
+        self.state = PeeringState.PROOF
+        if self._opening.is_done:
+            self._establish(now, events)
+        return start
 
-    def _receive_frame(self, data: bytes, events: list[PeeringEvent]) -> None:
+    def _establish(self, now: float, events: list[PeeringEvent]) -> None:
+        self.key = key = self._opening.key
+        assert key is not None  # opening is done
+        self.established_at = now
+        self.state = PeeringState.ESTABLISHED
+        self._proof_until = _NEVER
+        events.append(HandshakeCompleted(key))
+        events += self._held
+        self._held = []
+
+    def _receive_frame(self, data: bytes, now: float, events: list[PeeringEvent]) -> None:
         kind = data[_TYPE_AT]
+        if kind == LINK_PROOF:
+            self._receive_link_proof(data, now, events)
+            return
         if kind > WAKEUP_BROADCAST:
             self._unknown += 1
             return
         frame = decode_frame(data)
         self._frames_in.add(kind, len(data))
-        if kind != KEEPALIVE:
+        if kind == KEEPALIVE:
+            return
+        if self.state is PeeringState.PROOF:
+            self._hold(frame, len(data))
+        else:
             events.append(frame)
+
+    def _receive_link_proof(self, data: bytes, now: float, events: list[PeeringEvent]) -> None:
+        try:
+            proved = self._opening.receive_link_proof(data)
+        except FrameError:
+            self._unknown += 1  # of somebody's who uses the type for something else
+            return
+        if proved and self.state is PeeringState.PROOF:
+            self._establish(now, events)
+
+    def _hold(self, frame: Frame, length: int) -> None:
+        """Keep a frame until the peer has proved its key."""
+        self._held_size += length
+        if self._held_size > HELD_LIMIT:
+            raise HandshakeError("the peer sends much and does not prove its key", "§11")
+        self._held.append(frame)
 
     def _fail(self, error: RemoteProtocolError) -> LinkFailed:
         self.state = PeeringState.FAILED
+        self._held = []
         return LinkFailed(error)
