@@ -8,7 +8,7 @@ and what is open first carries the stream.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, final
@@ -243,6 +243,19 @@ class Sessions:
         """Take the payload of a traffic frame from the key. Never raises, whatever it is."""
         kind = Kind.QUIC if self._is_quic(key, packet) else Kind.UTP
         return self._up(kind, self._sockets[kind].receive_packet(key, packet, now), now)
+
+    def receive_run(self, key: PublicKey, packets: Sequence[bytes | memoryview], now: float) -> list[SessionEvent]:
+        """Take the payloads of traffic frames from the key that came together, in order: `receive_packet` of each.
+
+        Args:
+            key: Who sent them.
+            packets: Lent; views are copied before this returns.
+            now: Seconds.
+        """
+        events: list[SessionEvent] = []
+        for packet in packets:
+            events += self.receive_packet(key, bytes(packet), now)
+        return events
 
     def _is_quic(self, key: PublicKey, packet: bytes) -> bool:
         """Tell whether the packet is for the QUIC socket.

@@ -167,3 +167,22 @@ def test_only_a_well_formed_syn_is_one() -> None:
     assert not is_syn(syn + b"payload")
     assert not is_syn(syn[:-1])
     assert not is_syn(b"\x41" + Identity(b"\x01" * 32).key)
+
+
+def test_a_run_of_packets_is_taken_as_one_by_one_and_may_be_lent() -> None:
+    link = SessionsLink()
+    stream, _ = link.dial()
+    link.run(1)
+    link.left.socket.write(stream, b"x" * 100_000, link.now)
+    packets = link.left.socket.packets_to_send(HIGH.key, 1 << 20, link.now)
+    lent = bytearray(b"".join(packets))
+    views = []
+    start = 0
+    for packet in packets:
+        views.append(memoryview(lent)[start : start + len(packet)])
+        start += len(packet)
+    link.right.handle(link.right.socket.receive_run(LOW.key, views, link.now), link.now)
+    lent[:] = bytes(len(lent))
+    received = link.right.received(link.right.accepted[0])
+    assert received == b"x" * len(received)
+    assert len(received) == sum(map(len, packets)) - 20 * len(packets)
