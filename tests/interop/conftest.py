@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_twisted
 
-from tests.support.go_peer import GoPeerMissingError, build_go_peer
+from benchmarks.go_peer import GoPeerMissingError, build_go_peer
 from tests.support.mixed_network import MixedNetwork
 
 

@@ -35,7 +35,7 @@ func parseOptions() options {
 	flag.StringVar(&o.seed, "seed", "", "the key's seed, 64 hex digits; a new key if empty")
 	flag.StringVar(&o.listen, "listen", "127.0.0.1:0", "TCP address to accept peerings on; none if empty")
 	flag.StringVar(&o.peers, "peers", "", "TCP addresses to keep peerings with, separated by commas")
-	flag.StringVar(&o.sessions, "sessions", "none", "quic, utp, or none for a relay that has no use for packets")
+	flag.StringVar(&o.sessions, "sessions", "none", "quic, utp, probes, or none for a relay that has no use for packets")
 	flag.IntVar(&o.transferTime, "transfer-time", 10, "seconds that a request or an answer may take; Dendrite gives 10")
 	flag.Parse()
 	return o
@@ -72,6 +72,7 @@ type command struct {
 	Command string `json:"command"`
 	Address string `json:"address"`
 	requestOptions
+	loadOptions
 }
 
 type answer struct {
@@ -86,6 +87,12 @@ func run(n *node, c command) (any, error) {
 		return n.state()
 	case "request":
 		return n.request(c.requestOptions)
+	case "small":
+		return n.small(c.requestOptions, c.Count)
+	case "load":
+		return n.load(c.requestOptions, c.Workers, c.Seconds)
+	case "probe":
+		return n.probe(c.Keys, c.Timeout)
 	case "connect":
 		n.connections.AddPeer(c.Address)
 		return nil, nil

@@ -23,6 +23,7 @@ type node struct {
 	router      *router.Router
 	connections *connections.ConnectionManager
 	client      *http.Client // nil where there are no sessions
+	probes      *probes      // nil where packets are for sessions
 	listen      string
 	mutex       sync.Mutex
 	wakeups     map[string]bool // keys whose broadcasts came
@@ -38,6 +39,9 @@ func newNode(key ed25519.PrivateKey, o options) (*node, error) {
 	n.connections = connections.NewConnectionManager(n.router, nil)
 	n.router.EnableHopLimiting()
 	n.router.EnableWakeupBroadcasts()
+	if o.sessions == "probes" {
+		n.probes = newProbes(n.router)
+	}
 	streams, err := newStreams(o.sessions, n.router, key, logger)
 	if err != nil {
 		return nil, err

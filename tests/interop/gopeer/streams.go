@@ -32,7 +32,7 @@ type streams interface {
 
 func newStreams(kind string, r *router.Router, key ed25519.PrivateKey, logger *log.Logger) (streams, error) {
 	switch kind {
-	case "none":
+	case "none", "probes":
 		return nil, nil
 	case "quic":
 		return sessions.NewSessions(logger, r, []string{applicationProtocol}).Protocol(applicationProtocol), nil
