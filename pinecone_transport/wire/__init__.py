@@ -23,6 +23,12 @@ from pinecone_transport.wire.frame import (
     frame_length,
 )
 from pinecone_transport.wire.handshake import HANDSHAKE_LENGTH, decode_handshake, encode_handshake
+from pinecone_transport.wire.lan_announcement import (
+    LAN_ANNOUNCEMENT_LENGTH,
+    LanAnnouncement,
+    decode_lan_announcement,
+    encode_lan_announcement,
+)
 from pinecone_transport.wire.link_proof import (
     ANSWER,
     CHALLENGE,
@@ -43,6 +49,7 @@ __all__ = [
     "HANDSHAKE_LENGTH",
     "HEADER_LENGTH",
     "KEEPALIVE",
+    "LAN_ANNOUNCEMENT_LENGTH",
     "LINK_PROOF",
     "MAX_FRAME_LENGTH",
     "MAX_VARU64",
@@ -55,6 +62,7 @@ __all__ = [
     "Coordinates",
     "Frame",
     "HopSignature",
+    "LanAnnouncement",
     "PeerType",
     "Watermark",
     "common_prefix",
@@ -63,12 +71,14 @@ __all__ = [
     "decode_coordinates",
     "decode_frame",
     "decode_handshake",
+    "decode_lan_announcement",
     "decode_link_proof",
     "decode_varu64",
     "distance",
     "encode_coordinates",
     "encode_frame",
     "encode_handshake",
+    "encode_lan_announcement",
     "encode_link_proof",
     "encode_varu64",
     "frame_length",

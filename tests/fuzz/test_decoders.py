@@ -16,9 +16,11 @@ from pinecone_transport.wire import (
     decode_coordinates,
     decode_frame,
     decode_handshake,
+    decode_lan_announcement,
     decode_varu64,
     encode_frame,
     encode_handshake,
+    encode_lan_announcement,
     frame_length,
 )
 from tests.support.frames import FrameFactory, identity
@@ -30,6 +32,7 @@ DECODERS = {
     "handshake": (decode_handshake, HandshakeError, encode_handshake(identity(1))),
     "announcement": (decode_announcement, AnnouncementError, GOOD_ANNOUNCEMENT),
     "bootstrap": (decode_bootstrap, AnnouncementError, GOOD_BOOTSTRAP),
+    "lan announcement": (decode_lan_announcement, AnnouncementError, encode_lan_announcement(identity(1).key, 1)),
     "certificate": (key_from_certificate, CertificateError, identity(1).certificate()),
 }
 
