@@ -10,6 +10,7 @@ from typing import Any, Final, final
 import yaml
 
 from pinecone_transport.errors import ConfigurationError
+from pinecone_transport.links import HostPort
 from pinecone_transport.node.config import NodeConfig
 from pinecone_transport.node.keyfile import KeyFileError, read_key_file
 from synapse_module.check_key import check_signing_key, signing_key_file
@@ -165,7 +166,8 @@ class _Check:
             yield Finding(Severity.NOTE, "", "The homeserver is running now, so its ports were not tried.")
             return
         for index, address in enumerate(config.listen):
-            yield from check_port(f"{path}.listen.{index}", address.host, address.port)
+            if isinstance(address, HostPort):
+                yield from check_port(f"{path}.listen.{index}", address.host, address.port)
         for listener_path, listener in _items(self._settings, "listeners"):
             addresses = _texts(listener.get("bind_addresses")) or _texts(listener.get("bind_address")) or ["0.0.0.0"]
             if isinstance(listener.get("port"), int):

@@ -2,5 +2,6 @@
 
 from pinecone_transport.discovery.interfaces import Admits, Candidate, CandidateState, LinkSource
 from pinecone_transport.discovery.static import StaticPeer
+from pinecone_transport.discovery.static_source import Dial, Listener, StaticSource
 
-__all__ = ["Admits", "Candidate", "CandidateState", "LinkSource", "StaticPeer"]
+__all__ = ["Admits", "Candidate", "CandidateState", "Dial", "LinkSource", "Listener", "StaticPeer", "StaticSource"]

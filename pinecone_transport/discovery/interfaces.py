@@ -58,7 +58,9 @@ class LinkSource(Protocol):
         name: Such as ``tcp``, ``lan``, ``mdns``, ``ws``, ``ble``: for people, and in rules about who may peer.
     """
 
-    name: str
+    @property
+    def name(self) -> str:
+        """See above."""
 
     def listen(self) -> None:
         """Open what is listened on.

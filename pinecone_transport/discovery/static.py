@@ -26,6 +26,9 @@ class DialledLink(Protocol):
 
     lost: Deferred[None]
 
+    def close(self) -> None:
+        """Write what is queued, then close."""
+
 
 _Link = TypeVar("_Link", bound=DialledLink)
 
@@ -81,6 +84,11 @@ class StaticPeer(Generic[_Link]):
         """``stopped``, ``waiting``, ``dialling`` or ``connected``."""
         return self._state.value
 
+    @property
+    def link(self) -> _Link | None:
+        """The link that there is."""
+        return self._link
+
     def start(self) -> None:
         """Dial, now and whenever it is needed."""
         if self._state is _State.STOPPED:
@@ -93,6 +101,12 @@ class StaticPeer(Generic[_Link]):
         dialling, self._dialling = self._dialling, None
         if dialling is not None:
             dialling.cancel()
+
+    def remove(self) -> None:
+        """Stop, and close the link: it is not wanted any more."""
+        self.stop()
+        if self._link is not None:
+            self._link.close()
 
     def redial_now(self) -> None:
         """Do not wait any longer: the network may be back."""

@@ -4,15 +4,17 @@ In from above: bytes to write, and the wish to close (`Link`). Out to above: a l
 (`LinkOwner`, which the node is). A link knows nothing of frames and nothing of the node.
 """
 
-from pinecone_transport.links.address import HostPort, host_and_port, parse_listen, parse_peer
+from pinecone_transport.links.address import EndpointString, HostPort, LinkAddress, host_and_port, parse_listen, parse_peer
 from pinecone_transport.links.interfaces import Link, LinkOwner
 from pinecone_transport.links.pipe import PipeLink, connect_nodes
 from pinecone_transport.links.stream import StreamLink
 from pinecone_transport.links.tcp import TcpLink, dial_tcp, listen_tcp
 
 __all__ = [
+    "EndpointString",
     "HostPort",
     "Link",
+    "LinkAddress",
     "LinkOwner",
     "PipeLink",
     "StreamLink",

@@ -1,16 +1,40 @@
-"""Addresses of links as people write them: ``host:port``, ``[2001:db8::1]:port``, ``tcp://host:port``."""
+"""Addresses of links as people write them.
+
+They are ``host:port``, ``[2001:db8::1]:port``, URLs such as ``tcp://host:port``, and endpoint strings of Twisted, such
+as ``unix:/run/pinecone.sock``.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Callable
+from typing import Any, ClassVar, Final, Protocol, cast
 
 import attrs
 from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.interfaces import IStreamClientEndpointStringParserWithReactor, IStreamServerEndpointStringParser
+from twisted.plugin import getPlugins
 
 _HOST_AND_PORT: Final = re.compile(r"(?:\[(?P<bracketed>[^][]+)\]|(?P<plain>[^][:/\s]+)):(?P<port>[0-9]{1,5})")
 _HOST_NAME: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
 _IPV4_MAPPED: Final = "::ffff:"
+_ENDPOINT: Final = re.compile(r"(?P<kind>[a-z][a-z0-9_+.-]*):(?!//)(?P<rest>.*)")
+_BUILT_IN: Final = frozenset({"serial", "ssl", "unix"})
+_RECURSION: Final = re.compile(r"(?:^|:)pinecone:")
+
+
+class LinkAddress(Protocol):
+    """Where a link leads to, or where links come in. Its text is for people and in configurations.
+
+    Attributes:
+        way: The name of the source that dials it or listens there.
+    """
+
+    @property
+    def way(self) -> str:
+        """See above."""
+
+    def __str__(self) -> str: ...
 
 
 @attrs.frozen
@@ -22,6 +46,8 @@ class HostPort:
         port: 0 to 65535; 0 lets the system choose, where one listens.
     """
 
+    way: ClassVar = "tcp"
+
     host: str
     port: int
 
@@ -32,6 +58,25 @@ class HostPort:
 
     def __str__(self) -> str:
         return host_and_port(self.host, self.port)
+
+
+@attrs.frozen
+class EndpointString:
+    """A string that Twisted's ``clientFromString`` or ``serverFromString`` takes.
+
+    Attributes:
+        text: All of it.
+    """
+
+    text: str
+
+    @property
+    def way(self) -> str:
+        """The kind of endpoint, such as ``unix``: what stands before the first colon."""
+        return self.text.partition(":")[0]
+
+    def __str__(self) -> str:
+        return self.text
 
 
 def is_ip(host: str) -> bool:
@@ -71,31 +116,76 @@ def parse_host_port(text: str) -> HostPort:
     return HostPort(plain, port)
 
 
-def parse_peer(text: str) -> HostPort:
-    """Read the address of a peer to dial: as `parse_host_port`, ``tcp://`` may stand before it.
+def parse_endpoint(text: str) -> EndpointString | None:
+    """Return the text as an endpoint string; None if it has not even the shape of one.
+
+    Raises:
+        ValueError: It is one that makes no link, with a sentence that says why.
+    """
+    match = _ENDPOINT.fullmatch(text)
+    if match is None or not match["rest"]:
+        return None
+    if match["kind"] in ("tcp", "tcp4", "tcp6"):
+        raise ValueError(f"{text!r} is TCP, whose addresses are written host:port, or [address]:port for IPv6")
+    if _RECURSION.search(text):
+        raise ValueError(f"{text!r} is a stream of the overlay itself, and the overlay cannot be carried by itself")
+    if match["kind"] not in _endpoint_kinds():
+        raise ValueError(
+            f"{text!r} is not an address; write host:port, or [address]:port for IPv6. Of endpoints of the kind "
+            f"{match['kind']!r} nothing installed here knows"
+        )
+    return EndpointString(text)
+
+
+def _endpoint_kinds() -> set[str]:
+    # Twisted's own look-up needs a reactor; this one is for files that are only read.
+    interfaces = (IStreamClientEndpointStringParserWithReactor, IStreamServerEndpointStringParser)
+    return {*_BUILT_IN, *(cast(Any, plugin).prefix for interface in interfaces for plugin in getPlugins(interface))}
+
+
+def _tcp_url(text: str) -> HostPort:
+    return parse_host_port(text.removeprefix("tcp://"))
+
+
+SCHEMES: Final[dict[str, Callable[[str], LinkAddress]]] = {"tcp": _tcp_url}
+"""What reads a peer's URL, by its scheme. Each raises ValueError as `parse_peer` does."""
+
+
+def parse_peer(text: str) -> LinkAddress:
+    """Read the address of a peer to dial: ``host:port``, a URL of `SCHEMES`, or an endpoint string.
 
     Raises:
         ValueError: With a sentence that says what is wrong and what would be right.
     """
-    scheme, separator, rest = text.partition("://")
-    if separator and scheme != "tcp":
-        raise ValueError(f"peerings over {scheme}:// are not supported; give the peer's TCP address as host:port")
-    address = parse_host_port(rest if separator else text)
-    if address.port == 0:
+    scheme, separator, _ = text.partition("://")
+    if separator and _HOST_NAME.fullmatch(scheme):
+        if scheme not in SCHEMES:
+            raise ValueError(f"peerings over {scheme}:// are not supported; give the peer's TCP address as host:port")
+        address = SCHEMES[scheme](text)
+    else:
+        address = _parse_plain(text)
+    if isinstance(address, HostPort) and address.port == 0:
         raise ValueError(f"{text!r} has port 0, which nobody can dial; give the port that the peer listens on")
     return address
 
 
-def parse_listen(text: str) -> HostPort:
-    """Read an address to listen on: an IP address of this machine, or all of them, and a port.
+def parse_listen(text: str) -> LinkAddress:
+    """Read where to listen: an IP address of this machine, or all of them, and a port; or an endpoint string.
 
     Raises:
         ValueError: With a sentence that says what is wrong and what would be right.
     """
-    address = parse_host_port(text)
-    if not address.is_ip:
+    address = _parse_plain(text)
+    if isinstance(address, HostPort) and not address.is_ip:
         raise ValueError(
             f"{address.host!r} is not an IP address; listen on one, such as 127.0.0.1:{address.port}, or on all of "
             f"them with [::]:{address.port} (0.0.0.0:{address.port} where there is no IPv6)"
         )
     return address
+
+
+def _parse_plain(text: str) -> LinkAddress:
+    # "unix:5" could be a host and its port as well as a path; it is the former, as it was before there were the latter.
+    if _HOST_AND_PORT.fullmatch(text):
+        return parse_host_port(text)
+    return parse_endpoint(text) or parse_host_port(text)

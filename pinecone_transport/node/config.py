@@ -9,7 +9,8 @@ import attrs
 
 from pinecone_transport.errors import ConfigurationError, LocalProtocolError
 from pinecone_transport.identity import PublicKey, key_from_server_name
-from pinecone_transport.links import HostPort, parse_listen, parse_peer
+from pinecone_transport.links import LinkAddress, parse_listen, parse_peer
+from pinecone_transport.node.source_config import SourceConfig, parse_keys, parse_sources
 from pinecone_transport.session import Kind, Kinds
 
 MAX_PORTS: Final = 253
@@ -38,11 +39,15 @@ class NodeConfig:
         dial_grace: Seconds after which a dial that nothing answers fails.
         session: Which kind of session dials take: ``auto`` for what the far node speaks, ``utp`` or ``quic``.
         session_by_key: The same for single nodes, by their keys.
+        allow: Keys that may peer, others may not; None for all.
+        deny: Keys that may not peer, allowed or not.
+        sources: Options of single sources of links, by their names.
+        mesh_secret_file: Where the secret of a closed mesh is; None for an open one.
     """
 
     key_file: str | None = None
-    listen: tuple[HostPort, ...] = ()
-    peers: tuple[HostPort, ...] = ()
+    listen: tuple[LinkAddress, ...] = ()
+    peers: tuple[LinkAddress, ...] = ()
     control_socket: str | None = None
     hop_limiting: bool = True
     max_links: int = 200
@@ -51,14 +56,29 @@ class NodeConfig:
     dial_grace: float = 2.0
     session: str = AUTO
     session_by_key: Mapping[PublicKey, str] = attrs.field(factory=dict)
+    allow: frozenset[PublicKey] | None = None
+    deny: frozenset[PublicKey] = frozenset()
+    sources: Mapping[str, SourceConfig] = attrs.field(factory=dict)
+    mesh_secret_file: str | None = None
 
     def kinds(self) -> Kinds:
         """Return ``session`` and ``session_by_key`` as the sessions take them."""
         return Kinds(_KINDS[self.session], {key: _KINDS[name] for key, name in self.session_by_key.items()})
 
+    def source(self, name: str) -> SourceConfig:
+        """Return the options of a source of links."""
+        return self.sources.get(name, _NO_OPTIONS)
 
-def parse_node_config(options: Mapping[str, object]) -> NodeConfig:
+
+_NO_OPTIONS: Final = SourceConfig()
+
+
+def parse_node_config(options: Mapping[str, object], *, discover: bool = False) -> NodeConfig:
     """Make a `NodeConfig` of what a YAML file or a command line gave.
+
+    Args:
+        options: By name.
+        discover: Whether peers are looked for where the options do not say otherwise: the sources `DISCOVERING`.
 
     Raises:
         ConfigurationError: An option is unknown or wrong.
@@ -80,6 +100,10 @@ def parse_node_config(options: Mapping[str, object]) -> NodeConfig:
         dial_grace=_seconds(options, "dial_grace", defaults.dial_grace),
         session=_session(options.get("session", AUTO), "session"),
         session_by_key=_sessions_by_key(options, "session_by_key"),
+        allow=parse_keys(options.get("allow"), "allow"),
+        deny=parse_keys(options.get("deny"), "deny") or frozenset(),
+        sources=parse_sources(options.get("sources"), discover=discover),
+        mesh_secret_file=_text(options, "mesh_secret_file"),
     )
 
 

@@ -23,9 +23,17 @@ from pinecone_transport.node.control import ControlSocket
 from pinecone_transport.node.events import LinkDown
 from pinecone_transport.node.interfaces import Acceptor, INode, NodeObserver, StreamReceiver
 from pinecone_transport.node.link_table import LinkTable
-from pinecone_transport.node.status import link_status, overlay_status, session_status, stack_counters, stream_status
+from pinecone_transport.node.peerings import Peerings
+from pinecone_transport.node.sources import Surroundings
+from pinecone_transport.node.status import (
+    candidate_status,
+    link_status,
+    overlay_status,
+    session_status,
+    stack_counters,
+    stream_status,
+)
 from pinecone_transport.node.streams import Streams
-from pinecone_transport.node.tcp_peerings import TcpPeerings
 from pinecone_transport.node.turns import NodeEvent, Turns
 from pinecone_transport.randomness import RandomSource
 from pinecone_transport.router import RouteLearned, TreeChanged, WakeupReceived
@@ -81,8 +89,17 @@ class Node(Service):
         self._turns: Final = Turns(
             self._stack, self._links, self._streams, hand_out=self._hand_out, reactor=reactor, clock=clock
         )
-        self._peerings: Final = TcpPeerings(
-            config, self, failed=self._dial_failed, reactor=reactor, clock=self._turns.now
+        self._peerings: Final = Peerings(
+            config,
+            Surroundings(
+                identity=identity,
+                owner=self,
+                admits=lambda source, key: None,
+                failed=self._dial_failed,
+                network_changed=self.redial_now,
+                reactor=reactor,
+                clock=self._turns.now,
+            ),
         )
         self._control: ControlSocket | None = None
         if config.control_socket is not None:
@@ -108,7 +125,7 @@ class Node(Service):
             raise
         Service.startService(self)
         self._started_at = self._turns.now()
-        self._peerings.dial()
+        self._peerings.start()
         self._turns.start()
 
     def stopService(self) -> Deferred[None]:
@@ -116,7 +133,6 @@ class Node(Service):
         if not self.running:
             return succeed(None)
         Service.stopService(self)
-        self._peerings.stop_dialling()
         done: Deferred[None] = DeferredList([self._stop_listening(), self._close_links()]).addCallback(
             lambda _: self._turns.stop()
         )
@@ -194,7 +210,11 @@ class Node(Service):
 
     def link_lost(self, link: Link, reason: Failure) -> None:
         """Forget a link."""
-        self._turns.add(self._links.remove(link, reason.getErrorMessage(), self._turns.now()))
+        events = self._links.remove(link, reason.getErrorMessage(), self._turns.now())
+        for event in events:
+            if isinstance(event, LinkDown):
+                self._peerings.link_down(link, event.key)
+        self._turns.add(events)
         if self._all_links_lost is not None and not len(self._links):
             lost, self._all_links_lost = self._all_links_lost, None
             lost.callback(None)
@@ -208,7 +228,7 @@ class Node(Service):
             **overlay_status(self._stack),
             "uptime": now - self._started_at if self._started_at is not None else 0.0,
             "listen": self.listening_addresses(),
-            "peers": self._peerings.peers_status(),
+            "candidates": [candidate_status(found, now) for found in self._peerings.candidates()],
             "links": [link_status(record, self._stack, now) for record in self._links.records()],
             "sessions": [session_status(info) for info in self._stack.socket.sessions()],
             "streams": [stream_status(record, now) for record in self._streams.records().values()],
@@ -220,8 +240,8 @@ class Node(Service):
         return self._peerings.addresses()
 
     def redial_now(self) -> None:
-        """Dial static peers that are waited with: the network may be back."""
-        self._peerings.redial_now()
+        """Dial the peers that are waited with: the network may be back."""
+        self._peerings.network_changed()
 
     # Inside
 
@@ -229,7 +249,7 @@ class Node(Service):
         if isinstance(event, LinkUp):
             link = self._links.opened(event, now)
             if link is not None:  # else up and down within one turn
-                self._peerings.handshake_completed(link)
+                self._peerings.link_up(link, event.key)
                 self._tell_observers(event)
         elif isinstance(event, LinkLost):
             self._links.given_up(event)
@@ -249,7 +269,7 @@ class Node(Service):
         self._links.dial_failed(address, reason.getErrorMessage(), self._turns.now())
 
     def _stop_listening(self) -> Deferred[Any]:
-        stopping = [self._peerings.stop_listening()]
+        stopping = [self._peerings.stop()]
         if self._control is not None:
             stopping.append(self._control.stop())
         return DeferredList(stopping)

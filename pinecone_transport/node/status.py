@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pinecone_transport.discovery import Candidate
 from pinecone_transport.node.link_table import LinkRecord
 from pinecone_transport.node.streams import StreamRecord
 from pinecone_transport.session import SessionInfo
@@ -40,6 +41,19 @@ def link_status(record: LinkRecord, stack: Stack, now: float) -> dict[str, Any]:
         "bytes_received": peering.bytes_in if peering is not None else 0,
         "bytes_sent": peering.bytes_out if peering is not None else 0,
         "bytes_queued": peering.queued_bytes if peering is not None else 0,
+    }
+
+
+def candidate_status(candidate: Candidate, now: float) -> dict[str, Any]:
+    """Return somebody whom a source of links knows of; ``reason`` says why there is no link."""
+    return {
+        "source": candidate.source,
+        "address": candidate.address,
+        "key": candidate.key.hex() if candidate.key is not None else None,
+        "state": candidate.state.value,
+        "reason": candidate.reason,
+        "failures": candidate.failures,
+        "seen": now - candidate.seen_at if candidate.seen_at is not None else None,
     }
 
 

@@ -34,7 +34,7 @@ def _summary(status: Mapping[str, Any]) -> Table:
         "coordinates": " ".join(map(str, status["coordinates"])) or "none: this node is the root",
         "root": root["key"],
         "parent": f"{parent['key']} (port {parent['port']})" if parent is not None else "none",
-        "static peers": ", ".join(f"{peer['address']} ({peer['state']})" for peer in status["peers"]) or "none",
+        "peers known of": ", ".join(f"{peer['address']} ({peer['state']})" for peer in status["candidates"]) or "none",
         "links": "" if status["links"] else "none",
     }
     for name, value in rows.items():

@@ -181,7 +181,8 @@ async def test_a_peer_that_restarts_is_dialled_again(nodes: Nodes) -> None:
     again = nodes.start(identity=relay.identity, listen=[address])
     event = await link_up(a)
     assert event.key == again.identity.key
-    assert a.status()["peers"] == [{"address": address, "state": "connected", "failures": 0}]
+    (candidate,) = a.status()["candidates"]
+    assert (candidate["address"], candidate["state"], candidate["failures"]) == (address, "connected", 0)
 
 
 @pytest_twisted.ensureDeferred
@@ -208,7 +209,7 @@ async def test_a_name_is_looked_up_and_a_dead_address_only_logged(nodes: Nodes) 
         a = nodes.start(peers=[dead, f"localhost:{port}"])
         event = await link_up(a)
         assert event.key == relay.identity.key
-        await eventually(lambda: a.status()["peers"][0]["state"] == "waiting")
+        await eventually(lambda: a.status()["candidates"][0]["state"] == "waiting")
 
 
 @pytest_twisted.ensureDeferred

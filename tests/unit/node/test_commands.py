@@ -129,7 +129,17 @@ def _status(**more: Any) -> dict[str, Any]:
         "root": {"key": "f" * 64, "sequence": 7},
         "parent": {"key": "e" * 64, "port": 3},
         "descending": None,
-        "peers": [{"address": "relay:1", "state": "waiting", "failures": 2}],
+        "candidates": [
+            {
+                "source": "tcp",
+                "address": "relay:1",
+                "key": None,
+                "state": "waiting",
+                "reason": "refused",
+                "failures": 2,
+                "seen": None,
+            }
+        ],
         "links": [],
         "sessions": [],
         "streams": [],
@@ -153,8 +163,8 @@ def test_status_shows_the_node_and_its_place() -> None:
 
 
 def test_status_of_a_root_without_anything() -> None:
-    text = _shown(_status(coordinates=[], parent=None, peers=[], listen=[], uptime=3.0))
-    for part in ("this node is the root", "parent        none", "static peers  none", "listening on  nothing", "3 s"):
+    text = _shown(_status(coordinates=[], parent=None, candidates=[], listen=[], uptime=3.0))
+    for part in ("this node is the root", "parent          none", "peers known of  none", "listening on    nothing", "3 s"):
         assert part in text
 
 

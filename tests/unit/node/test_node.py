@@ -488,5 +488,5 @@ class LifeTests(NodeTestCase):
             5,
             "out",
         )
-        assert (mine["listen"], mine["peers"]) == ([], [])
+        assert (mine["listen"], mine["candidates"]) == ([], [])
         assert mine["uptime"] > 6

@@ -1,0 +1,147 @@
+"""The sources of links of one node, together: started, told, and asked as one."""
+
+from __future__ import annotations
+
+from typing import Any, Final, final
+
+import attrs
+from twisted.internet.defer import Deferred, DeferredList, DeferredLock, fail
+
+from pinecone_transport.discovery import Candidate, CandidateState, LinkSource, StaticSource
+from pinecone_transport.errors import ConfigurationError
+from pinecone_transport.identity import PublicKey
+from pinecone_transport.links import Link
+from pinecone_transport.node.config import NodeConfig
+from pinecone_transport.node.sources import Plan, StaticPlan, Surroundings, plan_sources
+
+_REASONS: Final = 256
+
+
+@final
+class Peerings:
+    """Where a node's links come from.
+
+    Args:
+        config: Says from which sources.
+        surroundings: What they are made with.
+
+    Raises:
+        ConfigurationError: What a source needs is not installed.
+    """
+
+    def __init__(self, config: NodeConfig, surroundings: Surroundings) -> None:
+        self._surroundings: Final = surroundings
+        self._plans: dict[str, Plan] = {plan.name: plan for plan in plan_sources(config, surroundings)}
+        self._sources: dict[str, LinkSource] = {name: plan.make() for name, plan in self._plans.items()}
+        # Why the last link to an address that we dialled is no more.
+        self._reasons: dict[tuple[str, str], str] = {}
+        self._changing: Final = DeferredLock()
+
+    def listen(self) -> None:
+        """Open what is listened on.
+
+        Raises:
+            ConfigurationError: It cannot be had; what was opened before stays open until `stop`.
+        """
+        for source in self._sources.values():
+            source.listen()
+
+    def start(self) -> None:
+        """Begin to announce and to dial."""
+        for source in self._sources.values():
+            source.start()
+
+    def stop(self) -> Deferred[Any]:
+        """Give up dials, announce no more, listen no more; links stay. The result fires when all is closed."""
+        return DeferredList([source.stop() for source in self._sources.values()])
+
+    def network_changed(self) -> None:
+        """An interface came or went, or somebody near by spoke up."""
+        for source in list(self._sources.values()):
+            source.network_changed()
+
+    def link_up(self, link: Link, key: PublicKey) -> None:
+        """A link has shaken hands with this key, and may stay."""
+        self._reasons.pop((link.way, link.address), None)
+        for source in list(self._sources.values()):
+            source.link_up(link, key)
+
+    def link_down(self, link: Link, key: PublicKey) -> None:
+        """A link of which `link_up` told is gone."""
+        for source in list(self._sources.values()):
+            source.link_down(link, key)
+
+    def link_ended(self, link: Link, reason: str) -> None:
+        """A link is gone, up or not, for this reason: it is shown with whom it led to."""
+        if link.outbound:
+            self._reasons[link.way, link.address] = reason
+            if len(self._reasons) > _REASONS:
+                del self._reasons[next(iter(self._reasons))]
+
+    def addresses(self) -> list[str]:
+        """Return what is listened on, with the ports that the system chose."""
+        return [address for source in self._sources.values() for address in source.addresses()]
+
+    def candidates(self) -> list[Candidate]:
+        """Return all that the sources know of."""
+        return [self._with_reason(found) for source in self._sources.values() for found in source.candidates()]
+
+    def _with_reason(self, candidate: Candidate) -> Candidate:
+        if candidate.reason or candidate.state is CandidateState.CONNECTED:
+            return candidate
+        return attrs.evolve(candidate, reason=self._reasons.get((candidate.source, candidate.address), ""))
+
+    # A changed configuration
+
+    def reconfigure(self, config: NodeConfig) -> Deferred[None]:
+        """Take another configuration over while running; sources whose options are the same do not notice.
+
+        The result fails with `ConfigurationError` if something cannot be had; what it is about is as it was.
+        """
+        return self._changing.run(self._reconfigure, config)
+
+    def _reconfigure(self, config: NodeConfig) -> Deferred[None]:
+        try:
+            plans = {plan.name: plan for plan in plan_sources(config, self._surroundings)}
+        except ConfigurationError:
+            return fail()
+        return Deferred.fromCoroutine(self._take_over(plans))
+
+    async def _take_over(self, plans: dict[str, Plan]) -> None:
+        for name in [name for name in self._plans if name not in plans]:
+            await self._drop(name)
+        for name, plan in plans.items():
+            if plan != self._plans.get(name):
+                await self._change(name, plan)
+
+    async def _drop(self, name: str) -> None:
+        del self._plans[name]
+        source = self._sources.pop(name)
+        if isinstance(source, StaticSource):
+            source.set_dials(())
+        await source.stop()
+
+    async def _change(self, name: str, plan: Plan) -> None:
+        source = self._sources.get(name)
+        if isinstance(source, StaticSource) and isinstance(plan, StaticPlan):
+            await source.set_listeners(plan.listeners)
+            source.set_dials(plan.dials)
+            self._plans[name] = plan
+            return
+        before = self._plans.get(name)
+        if before is not None:
+            await self._drop(name)
+        try:
+            self._begin(plan)
+        except ConfigurationError:
+            await self._drop(name)
+            if before is not None:
+                self._begin(before)
+            raise
+
+    def _begin(self, plan: Plan) -> None:
+        source = plan.make()
+        self._plans[plan.name] = plan
+        self._sources[plan.name] = source
+        source.listen()
+        source.start()
