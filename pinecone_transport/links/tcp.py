@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final, cast, final
 
+import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.interfaces import (
@@ -45,6 +46,23 @@ _NOTSENT_LOWAT: Final[int | None] = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 _BACKLOG: Final = 128
 
 
+@attrs.frozen
+class TcpKind:
+    """What links over TCP are taken for, by how their ends found one another.
+
+    Attributes:
+        way: For people, and the name of the source.
+        peer_type: For the protocol.
+    """
+
+    way: str
+    peer_type: PeerType
+
+
+REMOTE: Final = TcpKind(WAY, PeerType.REMOTE)
+"""Somebody configured the address."""
+
+
 @final
 class TcpLink(StreamLink):
     """A link over plain TCP that keeps its buffers short where the network is slow.
@@ -56,9 +74,15 @@ class TcpLink(StreamLink):
     streaming = False
 
     def __init__(
-        self, owner: LinkOwner, *, address: str, outbound: bool, clock: Callable[[], float] = time.monotonic
+        self,
+        owner: LinkOwner,
+        *,
+        address: str,
+        outbound: bool,
+        kind: TcpKind = REMOTE,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(owner, peer_type=PeerType.REMOTE, way=WAY, address=address, outbound=outbound)
+        super().__init__(owner, peer_type=kind.peer_type, way=kind.way, address=address, outbound=outbound)
         self.write_limit = FIRST_WRITE
         self._clock = clock
         self._buffered = 0
@@ -106,45 +130,85 @@ class TcpLinkFactory(ServerFactory):
     Args:
         owner: Who gets the links.
         dialled: The address that was dialled, as configured; None for links that come in.
+        kind: What the links are taken for.
+        takes: Asked with the IP address that a link comes from, with scope, whether it may come in at all.
     """
 
     noisy = False
 
-    def __init__(self, owner: LinkOwner, dialled: HostPort | None = None) -> None:
+    def __init__(
+        self,
+        owner: LinkOwner,
+        dialled: HostPort | None = None,
+        *,
+        kind: TcpKind = REMOTE,
+        takes: Callable[[str], bool] = lambda host: True,
+    ) -> None:
         self._owner = owner
         self._dialled = dialled
+        self._kind = kind
+        self._takes = takes
 
-    def buildProtocol(self, addr: IAddress | None) -> TcpLink:
-        """Return a link that is not connected yet."""
+    def buildProtocol(self, addr: IAddress | None) -> TcpLink | None:
+        """Return a link that is not connected yet; None closes the connection."""
+        if self._dialled is None and not self._takes(plain_ip(getattr(addr, "host", "?"))):
+            return None
         address = str(self._dialled) if self._dialled is not None else _text(addr)
-        return TcpLink(self._owner, address=address, outbound=self._dialled is not None)
+        return TcpLink(self._owner, address=address, outbound=self._dialled is not None, kind=self._kind)
 
 
-def listen_tcp(reactor: IReactorTCP, address: HostPort, owner: LinkOwner) -> IListeningPort:
-    """Listen; each connection becomes a link of the owner's.
+def listen_tcp(
+    reactor: IReactorTCP,
+    address: HostPort,
+    owner: LinkOwner,
+    *,
+    kind: TcpKind = REMOTE,
+    takes: Callable[[str], bool] = lambda host: True,
+) -> IListeningPort:
+    """Listen; each connection becomes a link of the owner's, if it is from where ``takes`` wants it from.
 
     On ``[::]`` most systems take IPv4 as well.
 
     Raises:
         CannotListenError: The port is taken, or the address is not ours.
     """
-    return reactor.listenTCP(address.port, TcpLinkFactory(owner), _BACKLOG, address.host)
+    return reactor.listenTCP(address.port, TcpLinkFactory(owner, kind=kind, takes=takes), _BACKLOG, address.host)
 
 
-def dial_tcp(reactor: IReactorTime, address: HostPort, owner: LinkOwner) -> Deferred[TcpLink]:
-    """Dial; the result is the connected link, which the owner has been told of. Cancelling gives the dial up."""
+def dial_tcp(
+    reactor: IReactorTime,
+    address: HostPort,
+    owner: LinkOwner,
+    *,
+    kind: TcpKind = REMOTE,
+    timeout: float = CONNECT_TIMEOUT,
+    source: str | None = None,
+) -> Deferred[TcpLink]:
+    """Dial; the result is the connected link, which the owner has been told of. Cancelling gives the dial up.
+
+    Args:
+        reactor: Provides IReactorTCP, and what looks up names if the host is one.
+        address: Whom.
+        owner: Gets the link.
+        kind: What the link is taken for.
+        timeout: Seconds until the dial is given up.
+        source: Our own IP address to dial from; the system's choice if None.
+    """
+    endpoint = _client_endpoint(reactor, address, timeout, None if source is None else (source, 0))
     # The endpoint's own type says only that it is the factory's protocol.
-    return cast("Deferred[TcpLink]", _client_endpoint(reactor, address).connect(TcpLinkFactory(owner, address)))
+    return cast("Deferred[TcpLink]", endpoint.connect(TcpLinkFactory(owner, address, kind=kind)))
 
 
-def _client_endpoint(reactor: IReactorTime, address: HostPort) -> IStreamClientEndpoint:
+def _client_endpoint(
+    reactor: IReactorTime, address: HostPort, timeout: float, source: tuple[str, int] | None
+) -> IStreamClientEndpoint:
     # Names are looked up, and all their addresses tried; a literal needs neither a resolver nor its threads.
     host, port = address.host, address.port
     if not is_ip(host):
-        return HostnameEndpoint(reactor, host, port, timeout=CONNECT_TIMEOUT)
+        return HostnameEndpoint(reactor, host, port, timeout=timeout, bindAddress=source)
     if ":" in host:
-        return TCP6ClientEndpoint(reactor, host, port, timeout=CONNECT_TIMEOUT)
-    return TCP4ClientEndpoint(reactor, host, port, timeout=CONNECT_TIMEOUT)
+        return TCP6ClientEndpoint(reactor, host, port, timeout=timeout, bindAddress=source)
+    return TCP4ClientEndpoint(reactor, host, port, timeout=timeout, bindAddress=source)
 
 
 def _text(address: object) -> str:
