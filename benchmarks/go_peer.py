@@ -30,7 +30,7 @@ def build_go_peer() -> dict[str, str]:
     go = shutil.which("go")
     if go is None:
         raise GoPeerMissingError(
-            "there is no Go toolchain: install Go 1.22 or later to test against Pinecone's own nodes"
+            "there is no Go toolchain: install Go 1.23 or later to test against Pinecone's own nodes"
         )
     digest = hashlib.sha256(subprocess.check_output([go, "version"]))
     for path in sorted(SOURCE.iterdir()):

@@ -169,18 +169,6 @@ def an_invite(dendrite: Dendrite, invited: User, room: str) -> dict[str, Any]:
     }
 
 
-async def position(user: User) -> str:
-    """Return where the user's client has read up to."""
-    since: str = (await deferToThread(user.ok, "GET", "/client/v3/sync?timeout=0"))["next_batch"]
-    return since
-
-
-async def invites(user: User, since: str) -> set[str]:
-    """Return the rooms that the user was invited to since then."""
-    news = await deferToThread(user.ok, "GET", f"/client/v3/sync?timeout=10000&since={since}")
-    return {*news["rooms"]["invite"]}
-
-
 def stripped(version: RoomVersion, sender: str) -> list[dict[str, Any]]:
     content = {"room_version": version.identifier}
     return [{"type": "m.room.create", "sender": sender, "state_key": "", "content": content}]
@@ -197,10 +185,10 @@ async def test_an_invite_is_signed_and_shown(homeserver: Homeserver, dendrite: D
         "invite_room_state": stripped(version, event["sender"]),
         "event": event,
     }
-    since = await position(homeserver.alice)
+    await deferToThread(homeserver.alice.new_invites)
     answer = ok(await dendrite.request("PUT", homeserver.name, uri, body))
     assert answer["event"]["signatures"].keys() == {dendrite.name, homeserver.name}
-    assert await invites(homeserver.alice, since) == {room}
+    assert await deferToThread(homeserver.alice.new_invites) == {room}
 
 
 @pytest_twisted.ensureDeferred
@@ -209,11 +197,11 @@ async def test_an_invite_of_old_is_signed_and_shown(homeserver: Homeserver, dend
     links = {"event_id": f"$invite:{dendrite.name}", "auth_events": [], "prev_events": []}
     event_id, event = dendrite.signed_event(RoomVersions.V1, {**an_invite(dendrite, homeserver.carol, room), **links})
     uri = f"{V1}/invite/{path_escape(room)}/{path_escape(event_id)}"
-    since = await position(homeserver.carol)
+    await deferToThread(homeserver.carol.new_invites)
     status, answer = ok(await dendrite.request("PUT", homeserver.name, uri, event))
     assert status == 200
     assert answer["event"]["signatures"].keys() == {dendrite.name, homeserver.name}
-    assert await invites(homeserver.carol, since) == {room}
+    assert await deferToThread(homeserver.carol.new_invites) == {room}
 
 
 async def join(homeserver: Homeserver, dendrite: Dendrite, localpart: str) -> tuple[str, dict[str, Any]]:

@@ -203,6 +203,7 @@ class User:
         self._synapse = synapse
         self._token = token
         self._transactions = itertools.count()
+        self._read_up_to: str | None = None
 
     def call(self, method: str, path: str, body: Any = None, timeout: float = 60.0) -> tuple[int, Any]:
         """Send a request below ``/_matrix/client``."""
@@ -228,6 +229,13 @@ class User:
             return any(event["content"].get("body") == text for event in chunk)
 
         self._synapse.wait_until(look, f"message {text!r}", timeout)
+
+    def new_invites(self) -> set[str]:
+        """Return the rooms that the user was invited to since this was called last; then, wait 10 s for the first."""
+        path = "/client/v3/sync?timeout=10000"
+        news = self.ok("GET", path if self._read_up_to is None else f"{path}&since={self._read_up_to}")
+        self._read_up_to = news["next_batch"]
+        return {*news.get("rooms", {}).get("invite", {})}
 
     def wait_for_invite(self, room: str, timeout: float = 30.0) -> None:
         """Return when the user is invited to the room."""

@@ -32,9 +32,10 @@ func content(length int) ([]byte, string) {
 }
 
 // serve answers GET /ping, POST /upload (with length and digest of the body), GET /download?bytes=N, and
-// GET /close (which ends the connection) until the listener is closed.
-func serve(listener net.Listener, transferSeconds int) {
+// GET /close (which ends the connection), and what homeservers ask for, until the listener is closed.
+func serve(listener net.Listener, federation http.Handler, transferSeconds int) {
 	mux := http.NewServeMux()
+	mux.Handle("/_matrix/federation/", federation)
 	mux.HandleFunc("/ping", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, "pong")
 	})

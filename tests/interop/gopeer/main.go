@@ -73,6 +73,7 @@ type command struct {
 	Address string `json:"address"`
 	requestOptions
 	loadOptions
+	federationOptions
 }
 
 type answer struct {
@@ -93,6 +94,8 @@ func run(n *node, c command) (any, error) {
 		return n.load(c.requestOptions, c.Workers, c.Seconds)
 	case "probe":
 		return n.probe(c.Keys, c.Timeout)
+	case "federate":
+		return n.federate(c.requestOptions, c.federationOptions)
 	case "connect":
 		n.connections.AddPeer(c.Address)
 		return nil, nil

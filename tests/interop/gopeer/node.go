@@ -23,6 +23,7 @@ type node struct {
 	router      *router.Router
 	connections *connections.ConnectionManager
 	client      *http.Client // nil where there are no sessions
+	homeserver  *homeserver  // likewise
 	probes      *probes      // nil where packets are for sessions
 	listen      string
 	mutex       sync.Mutex
@@ -48,7 +49,8 @@ func newNode(key ed25519.PrivateKey, o options) (*node, error) {
 	}
 	if streams != nil {
 		n.client = newClient(streams)
-		go serve(streams, o.transferTime)
+		n.homeserver = newHomeserver(streams, key)
+		go serve(streams, n.homeserver, o.transferTime)
 	}
 	if o.listen != "" {
 		listener, err := net.Listen("tcp", o.listen)
