@@ -4,11 +4,13 @@ In from above: bytes to write, and the wish to close (`Link`). Out to above: a l
 (`LinkOwner`, which the node is). A link knows nothing of frames and nothing of the node.
 """
 
-from pinecone_transport.links.address import EndpointString, HostPort, LinkAddress, host_and_port, parse_listen, parse_peer
+from pinecone_transport.links.address import EndpointString, HostPort, LinkAddress, host_and_port
 from pinecone_transport.links.interfaces import Link, LinkOwner
 from pinecone_transport.links.pipe import PipeLink, connect_nodes
+from pinecone_transport.links.schemes import parse_listen, parse_peer
 from pinecone_transport.links.stream import StreamLink
 from pinecone_transport.links.tcp import TcpLink, dial_tcp, listen_tcp
+from pinecone_transport.links.websocket_url import WebSocketListen, WebSocketUrl
 
 __all__ = [
     "EndpointString",
@@ -19,6 +21,8 @@ __all__ = [
     "PipeLink",
     "StreamLink",
     "TcpLink",
+    "WebSocketListen",
+    "WebSocketUrl",
     "connect_nodes",
     "dial_tcp",
     "host_and_port",

@@ -7,7 +7,6 @@ as ``unix:/run/pinecone.sock``.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any, ClassVar, Final, Protocol, cast
 
 import attrs
@@ -94,6 +93,11 @@ def host_and_port(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def is_host_and_port(text: str) -> bool:
+    """Tell whether the text has the shape of ``host:port``."""
+    return _HOST_AND_PORT.fullmatch(text) is not None
+
+
 def parse_host_port(text: str) -> HostPort:
     """Read ``host:port``; IPv6 addresses are in brackets.
 
@@ -141,51 +145,3 @@ def _endpoint_kinds() -> set[str]:
     # Twisted's own look-up needs a reactor; this one is for files that are only read.
     interfaces = (IStreamClientEndpointStringParserWithReactor, IStreamServerEndpointStringParser)
     return {*_BUILT_IN, *(cast(Any, plugin).prefix for interface in interfaces for plugin in getPlugins(interface))}
-
-
-def _tcp_url(text: str) -> HostPort:
-    return parse_host_port(text.removeprefix("tcp://"))
-
-
-SCHEMES: Final[dict[str, Callable[[str], LinkAddress]]] = {"tcp": _tcp_url}
-"""What reads a peer's URL, by its scheme. Each raises ValueError as `parse_peer` does."""
-
-
-def parse_peer(text: str) -> LinkAddress:
-    """Read the address of a peer to dial: ``host:port``, a URL of `SCHEMES`, or an endpoint string.
-
-    Raises:
-        ValueError: With a sentence that says what is wrong and what would be right.
-    """
-    scheme, separator, _ = text.partition("://")
-    if separator and _HOST_NAME.fullmatch(scheme):
-        if scheme not in SCHEMES:
-            raise ValueError(f"peerings over {scheme}:// are not supported; give the peer's TCP address as host:port")
-        address = SCHEMES[scheme](text)
-    else:
-        address = _parse_plain(text)
-    if isinstance(address, HostPort) and address.port == 0:
-        raise ValueError(f"{text!r} has port 0, which nobody can dial; give the port that the peer listens on")
-    return address
-
-
-def parse_listen(text: str) -> LinkAddress:
-    """Read where to listen: an IP address of this machine, or all of them, and a port; or an endpoint string.
-
-    Raises:
-        ValueError: With a sentence that says what is wrong and what would be right.
-    """
-    address = _parse_plain(text)
-    if isinstance(address, HostPort) and not address.is_ip:
-        raise ValueError(
-            f"{address.host!r} is not an IP address; listen on one, such as 127.0.0.1:{address.port}, or on all of "
-            f"them with [::]:{address.port} (0.0.0.0:{address.port} where there is no IPv6)"
-        )
-    return address
-
-
-def _parse_plain(text: str) -> LinkAddress:
-    # "unix:5" could be a host and its port as well as a path; it is the former, as it was before there were the latter.
-    if _HOST_AND_PORT.fullmatch(text):
-        return parse_host_port(text)
-    return parse_endpoint(text) or parse_host_port(text)

@@ -24,7 +24,7 @@ from pinecone_transport.node.events import LinkDown
 from pinecone_transport.node.interfaces import Acceptor, INode, NodeObserver, StreamReceiver
 from pinecone_transport.node.link_table import LinkTable
 from pinecone_transport.node.peerings import Peerings
-from pinecone_transport.node.sources import Surroundings
+from pinecone_transport.node.source_plans import Surroundings
 from pinecone_transport.node.status import (
     candidate_status,
     link_status,

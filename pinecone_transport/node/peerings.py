@@ -12,7 +12,8 @@ from pinecone_transport.errors import ConfigurationError
 from pinecone_transport.identity import PublicKey
 from pinecone_transport.links import Link
 from pinecone_transport.node.config import NodeConfig
-from pinecone_transport.node.sources import Plan, StaticPlan, Surroundings, plan_sources
+from pinecone_transport.node.source_plans import Plan, StaticPlan, Surroundings
+from pinecone_transport.node.sources import plan_sources
 
 _REASONS: Final = 256
 

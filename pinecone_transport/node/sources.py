@@ -6,71 +6,19 @@ What only some of them need is imported when it is asked for.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import Final
 
-import attrs
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IListeningPort, IReactorTCP, IReactorTime
-from twisted.python.failure import Failure
+from twisted.internet.interfaces import IListeningPort, IReactorTCP
 
-from pinecone_transport.discovery import Admits, Dial, LinkSource, Listener, StaticSource
-from pinecone_transport.identity import Identity
-from pinecone_transport.links import HostPort, LinkOwner, dial_tcp, listen_tcp
+from pinecone_transport.discovery import Dial, Listener
+from pinecone_transport.links import HostPort, WebSocketListen, WebSocketUrl, dial_tcp, listen_tcp
 from pinecone_transport.node.config import NodeConfig
+from pinecone_transport.node.endpoint_sources import plan_endpoints
+from pinecone_transport.node.source_plans import Plan, StaticPlan, Surroundings, missing_package, static_plan
 
 ALL_IPV4: Final = "0.0.0.0"  # compared with, not listened on
 ALL_IPV6: Final = "::"
-
-
-@attrs.frozen(kw_only=True)
-class Surroundings:
-    """What sources of links are made with.
-
-    Attributes:
-        identity: The node's key.
-        owner: Gets the links.
-        admits: Asked before a dial to somebody who was found.
-        failed: Told of an address that could not be dialled, and why.
-        network_changed: Called when an interface came or went, or somebody near by spoke up: all sources hear of it.
-        reactor: Provides IReactorTCP if there is anything to listen on or to dial.
-        clock: Monotonic seconds.
-    """
-
-    identity: Identity
-    owner: LinkOwner
-    admits: Admits
-    failed: Callable[[str, Failure], None]
-    network_changed: Callable[[], None]
-    reactor: IReactorTime
-    clock: Callable[[], float]
-
-
-@attrs.frozen
-class SourcePlan:
-    """One source that a configuration asks for.
-
-    Attributes:
-        name: Its name.
-        options: What of the configuration it is made of: if that changes, it is made anew.
-        make: Makes it.
-    """
-
-    name: str
-    options: object
-    make: Callable[[], LinkSource] = attrs.field(eq=False)
-
-
-@attrs.frozen
-class StaticPlan:
-    """The same for a source of given addresses, which takes over other ones as it runs."""
-
-    name: str
-    dials: tuple[Dial, ...]
-    listeners: tuple[Listener, ...]
-    make: Callable[[], StaticSource] = attrs.field(eq=False)
-
-
-Plan: TypeAlias = SourcePlan | StaticPlan
 
 
 def plan_sources(config: NodeConfig, surroundings: Surroundings) -> list[Plan]:
@@ -80,7 +28,7 @@ def plan_sources(config: NodeConfig, surroundings: Surroundings) -> list[Plan]:
         ConfigurationError: What one of them needs is not installed.
     """
     plans = [plan(config, surroundings) for plan in _PLANS]
-    return [plan for plan in plans if plan is not None]
+    return [plan for plan in plans if plan is not None] + plan_endpoints(config, surroundings)
 
 
 def _tcp(config: NodeConfig, surroundings: Surroundings) -> StaticPlan | None:
@@ -88,7 +36,7 @@ def _tcp(config: NodeConfig, surroundings: Surroundings) -> StaticPlan | None:
     listen = [(index, address) for index, address in enumerate(config.listen) if isinstance(address, HostPort)]
     # The socket of [::] may take the port on IPv4 with it, so it comes first.
     listen.sort(key=lambda item: item[1].host != ALL_IPV6)
-    return _static(HostPort.way, dials, tuple(_listen_tcp(*item, surroundings) for item in listen), surroundings)
+    return static_plan(HostPort.way, dials, tuple(_listen_tcp(*item, surroundings) for item in listen), surroundings)
 
 
 def _dial_tcp(address: HostPort, surroundings: Surroundings) -> Dial:
@@ -103,23 +51,28 @@ def _listen_tcp(index: int, address: HostPort, surroundings: Surroundings) -> Li
     return Listener(f"listen.{index}", str(address), listen, covered_by)
 
 
-def _static(
-    name: str, dials: tuple[Dial, ...], listeners: tuple[Listener, ...], surroundings: Surroundings
-) -> StaticPlan | None:
-    if not dials and not listeners:
+def _websocket(config: NodeConfig, surroundings: Surroundings) -> StaticPlan | None:
+    urls = [address for address in config.peers if isinstance(address, WebSocketUrl)]
+    listen = [(index, address) for index, address in enumerate(config.listen) if isinstance(address, WebSocketListen)]
+    if not urls and not listen:
         return None
+    try:
+        from pinecone_transport.links.websocket import dial_websocket, listen_websocket
+    except ModuleNotFoundError as error:
+        raise missing_package("peers" if urls else "listen", "WebSocket", error, "websocket") from None
 
-    def make() -> StaticSource:
-        return StaticSource(
-            name,
-            dials,
-            listeners,
-            failed=surroundings.failed,
-            reactor=surroundings.reactor,
-            clock=surroundings.clock,
-        )
+    def dial(url: WebSocketUrl) -> Dial:
+        return Dial(str(url), lambda: dial_websocket(surroundings.reactor, url, surroundings.owner))
 
-    return StaticPlan(name, dials, listeners, make)
+    def listener(index: int, address: WebSocketListen) -> Listener:
+        def open_port() -> Deferred[IListeningPort]:
+            return succeed(listen_websocket(IReactorTCP(surroundings.reactor), address.where, surroundings.owner))
+
+        return Listener(f"listen.{index}", str(address), open_port)
+
+    return static_plan(
+        WebSocketUrl.way, tuple(map(dial, urls)), tuple(listener(*item) for item in listen), surroundings
+    )
 
 
-_PLANS: Final[tuple[Callable[[NodeConfig, Surroundings], Plan | None], ...]] = (_tcp,)
+_PLANS: Final[tuple[Callable[[NodeConfig, Surroundings], Plan | None], ...]] = (_tcp, _websocket)

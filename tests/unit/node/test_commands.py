@@ -44,7 +44,11 @@ def test_keygen_overwrites_nothing(tmp_path: Path) -> None:
         (["--listen", "127.0.0.1:0"], None, "key_file: where is the node's key to be?"),
         (["--key-file", "KEY"], None, "--listen or --peer"),
         (["--key-file", "KEY", "--listen", "here:1"], None, "listen.0: 'here' is not an IP address"),
-        (["--key-file", "KEY", "--peer", "ws://relay:1"], None, "peers.0: peerings over ws:// are not supported"),
+        (
+            ["--key-file", "KEY", "--peer", "gopher://relay:1"],
+            None,
+            "peers.0: peerings over gopher:// are not supported",
+        ),
         (["--key-file", "KEY"], "peers: [a:1, b]", "peers.1: 'b' is not an address"),
         (["--key-file", "KEY", "--peer", "b"], "peers: [a:1]", "peers.1: 'b' is not an address"),
         (["--key-file", "KEY", "--peer", "b:1"], "peers: a:1", "peers: should be a list"),
@@ -164,7 +168,13 @@ def test_status_shows_the_node_and_its_place() -> None:
 
 def test_status_of_a_root_without_anything() -> None:
     text = _shown(_status(coordinates=[], parent=None, candidates=[], listen=[], uptime=3.0))
-    for part in ("this node is the root", "parent          none", "peers known of  none", "listening on    nothing", "3 s"):
+    for part in (
+        "this node is the root",
+        "parent          none",
+        "peers known of  none",
+        "listening on    nothing",
+        "3 s",
+    ):
         assert part in text
 
 

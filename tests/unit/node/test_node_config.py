@@ -63,7 +63,7 @@ def test_null_is_as_if_it_was_not_there(name: str) -> None:
         ({"peers": ["2001:db8::1:65432"]}, "peers.0", "[address]:port for IPv6"),
         ({"peers": ["relay:0"]}, "peers.0", "port 0"),
         ({"peers": ["relay:65536"]}, "peers.0", "ports end at 65535"),
-        ({"peers": ["ws://relay:80"]}, "peers.0", "ws:// are not supported"),
+        ({"peers": ["gopher://relay:80"]}, "peers.0", "gopher:// are not supported"),
         ({"peers": ["https://relay:80"]}, "peers.0", "https:// are not supported"),
         ({"peers": ["tcp://relay:80/path"]}, "peers.0", "write host:port"),
         ({"peers": ["[relay]:80"]}, "peers.0", "not an IPv6 address"),

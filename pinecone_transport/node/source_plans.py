@@ -1,0 +1,91 @@
+"""What a source of links is made with, and how a configuration asks for one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import attrs
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+
+from pinecone_transport.discovery import Admits, Dial, LinkSource, Listener, StaticSource
+from pinecone_transport.errors import ConfigurationError
+from pinecone_transport.identity import Identity
+from pinecone_transport.links import LinkOwner
+
+
+@attrs.frozen(kw_only=True)
+class Surroundings:
+    """What sources of links are made with.
+
+    Attributes:
+        identity: The node's key.
+        owner: Gets the links.
+        admits: Asked before a dial to somebody who was found.
+        failed: Told of an address that could not be dialled, and why.
+        network_changed: Called when an interface came or went, or somebody near by spoke up: all sources hear of it.
+        reactor: Provides IReactorTCP if there is anything to listen on or to dial.
+        clock: Monotonic seconds.
+    """
+
+    identity: Identity
+    owner: LinkOwner
+    admits: Admits
+    failed: Callable[[str, Failure], None]
+    network_changed: Callable[[], None]
+    reactor: IReactorTime
+    clock: Callable[[], float]
+
+
+@attrs.frozen
+class SourcePlan:
+    """One source that a configuration asks for.
+
+    Attributes:
+        name: Its name.
+        options: What of the configuration it is made of: if that changes, it is made anew.
+        make: Makes it.
+    """
+
+    name: str
+    options: object
+    make: Callable[[], LinkSource] = attrs.field(eq=False)
+
+
+@attrs.frozen
+class StaticPlan:
+    """The same for a source of given addresses, which takes over other ones as it runs."""
+
+    name: str
+    dials: tuple[Dial, ...]
+    listeners: tuple[Listener, ...]
+    make: Callable[[], StaticSource] = attrs.field(eq=False)
+
+
+Plan: TypeAlias = SourcePlan | StaticPlan
+
+
+def static_plan(
+    name: str, dials: tuple[Dial, ...], listeners: tuple[Listener, ...], surroundings: Surroundings
+) -> StaticPlan | None:
+    """Return a plan for a source of these addresses; None if there are none."""
+    if not dials and not listeners:
+        return None
+
+    def make() -> StaticSource:
+        return StaticSource(
+            name,
+            dials,
+            listeners,
+            failed=surroundings.failed,
+            reactor=surroundings.reactor,
+            clock=surroundings.clock,
+        )
+
+    return StaticPlan(name, dials, listeners, make)
+
+
+def missing_package(option: str, what: str, error: ModuleNotFoundError, extra: str) -> ConfigurationError:
+    """Return the sentence about a package that is not installed and would come with an extra of ours."""
+    return ConfigurationError(option, f"{what} needs {error.name}: pip install 'synapse-pinecone[{extra}]'.")
