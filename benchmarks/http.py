@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import IO, Any, Final, final
 
@@ -21,13 +22,23 @@ PIECE: Final = bytes(range(256)) * 256
 
 @final
 class Sink:
-    """The content of a request, counted and forgotten: a temporary file on disk is not what is measured here."""
+    """The content of a request, counted and forgotten: a temporary file on disk is not what is measured here.
+
+    Attributes:
+        length: Bytes so far.
+        longest_pause: Seconds between two pieces, at most.
+    """
 
     def __init__(self) -> None:
         self.length = 0
+        self.longest_pause = 0.0
+        self._heard_at = time.perf_counter()
 
     def write(self, data: bytes) -> None:
         """Take a piece of the body."""
+        now = time.perf_counter()
+        self.longest_pause = max(self.longest_pause, now - self._heard_at)
+        self._heard_at = now
         self.length += len(data)
 
     def seek(self, *_: int) -> None:
@@ -52,13 +63,15 @@ class SinkRequest(Request):
 
 @final
 class Measured(Resource):
-    """GET ``/N``: N bytes. POST: how many bytes came."""
+    """GET ``/ping``, GET ``/download?bytes=N`` and POST ``/upload``, as the Go peer has them."""
 
     isLeaf = True
 
-    def render_GET(self, request: Request) -> int:
-        """Send as many bytes as the path says."""
-        length = int(request.path[1:])
+    def render_GET(self, request: Request) -> bytes | int:
+        """Send four bytes, or as many as are asked for."""
+        if request.path == b"/ping":
+            return b"pong"
+        length = int(request.args[b"bytes"][0])
         request.setHeader(b"Content-Length", str(length).encode())
         producer = Pieces(length)
         request.registerProducer(producer, True)
@@ -67,9 +80,10 @@ class Measured(Resource):
         return NOT_DONE_YET
 
     def render_POST(self, request: Request) -> bytes:
-        """Say how many bytes came."""
-        assert request.content is not None
-        return str(request.content.tell()).encode()
+        """Say how many bytes came, and what the longest pause between two of them was."""
+        sink = request.content
+        assert isinstance(sink, Sink)
+        return json.dumps({"bytes": sink.length, "pause": sink.longest_pause}).encode()
 
 
 def measured_site() -> Site:
@@ -122,19 +136,25 @@ class Counted(Protocol):
 
     Attributes:
         length: Bytes so far.
+        longest_pause: Seconds between two pieces, at most.
         beginning: The first of them.
     """
 
     def __init__(self, finished: Deferred[None]) -> None:
         self._finished = finished
+        self._heard_at = time.perf_counter()
         self.length = 0
+        self.longest_pause = 0.0
         self.beginning = b""
 
     def dataReceived(self, data: bytes) -> None:
         """Take a piece of the body."""
+        now = time.perf_counter()
+        self.longest_pause = max(self.longest_pause, now - self._heard_at)
+        self._heard_at = now
         self.length += len(data)
-        if len(self.beginning) < 64:
-            self.beginning += data[:64]
+        if len(self.beginning) < 256:
+            self.beginning += data[:256]
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Called at the end of the body."""
@@ -153,19 +173,30 @@ async def read_body(response: IResponse) -> Counted:
     return body
 
 
-async def upload(agent: IAgent, base: bytes, length: int) -> float:
-    """Send a body and return the seconds until the answer was there."""
+async def upload(agent: IAgent, server: str, length: int) -> dict[str, float]:
+    """Send a body; return ``seconds`` until the answer was there, and the longest ``pause`` that the server saw."""
     began = time.perf_counter()
-    body = await read_body(await agent.request(b"POST", base, None, Pieces(length)))
-    if body.beginning != str(length).encode():
-        raise RuntimeError(f"of {length} bytes {body.beginning!r} came")
-    return time.perf_counter() - began
+    body = await read_body(await agent.request(b"POST", f"{server}/upload".encode(), None, Pieces(length)))
+    seconds = time.perf_counter() - began
+    answer = json.loads(body.beginning)
+    if answer["bytes"] != length:
+        raise RuntimeError(f"of {length} bytes {answer['bytes']} came")
+    return {"seconds": seconds, "pause": answer.get("pause", 0.0)}
 
 
-async def download(agent: IAgent, base: bytes, length: int) -> float:
-    """Fetch a body and return the seconds until all of it was there."""
+async def download(agent: IAgent, server: str, length: int) -> dict[str, float]:
+    """Fetch a body; return ``seconds`` until all of it was there, and the longest ``pause``."""
     began = time.perf_counter()
-    body = await read_body(await agent.request(b"GET", base + str(length).encode()))
+    body = await read_body(await agent.request(b"GET", f"{server}/download?bytes={length}".encode()))
     if body.length != length:
         raise RuntimeError(f"of {length} bytes {body.length} came")
+    return {"seconds": time.perf_counter() - began, "pause": body.longest_pause}
+
+
+async def ping(agent: IAgent, server: str) -> float:
+    """Make a small request and return the seconds until the answer was there."""
+    began = time.perf_counter()
+    body = await read_body(await agent.request(b"GET", f"{server}/ping".encode()))
+    if body.beginning != b"pong":
+        raise RuntimeError(f"{body.beginning!r} came for an answer")
     return time.perf_counter() - began
