@@ -8,7 +8,7 @@ from typing import Final, final
 
 from pinecone_transport.identity import PublicKey
 from pinecone_transport.links import Link
-from pinecone_transport.node.config import MAX_PORTS
+from pinecone_transport.node.admission import NOT_ADMITTED, Admission, host_of
 from pinecone_transport.node.events import LinkDown
 from pinecone_transport.node.repeats import RepeatFilter
 from pinecone_transport.stack import LinkLost, LinkUp, Stack, StackEvent
@@ -44,18 +44,15 @@ class LinkTable:
 
     Args:
         stack: Where they go.
-        max_links: How many there may be when another comes in; those that we dial may be more.
-        max_links_per_address: How many may come in from one IP address.
+        admission: Says how many there may be, and what their peers have to prove.
     """
 
-    def __init__(self, stack: Stack, *, max_links: int, max_links_per_address: int) -> None:
+    def __init__(self, stack: Stack, admission: Admission) -> None:
         self.counters: Final[Counter[str]] = Counter()
         self._stack: Final = stack
-        self._max_links = max_links
-        self._max_links_per_address = max_links_per_address
+        self._admission: Final = admission
         self._records: Final[dict[Link, LinkRecord]] = {}
         self._by_number: Final[dict[int, LinkRecord]] = {}
-        self._inbound: Final[Counter[str]] = Counter()
         self._log: Final = RepeatFilter(logger)
 
     def __len__(self) -> int:
@@ -66,24 +63,18 @@ class LinkTable:
         return list(self._records.values())
 
     def add(self, link: Link, now: float) -> bool:
-        """Take a link on, unless there are too many: then it is aborted, and the result is False."""
-        host = _host(link)
-        full = None
-        # A flood of links from outside must not keep us from dialling.
-        if len(self._records) >= (MAX_PORTS if link.outbound else self._max_links):
-            full = "links over the limit"
-        elif not link.outbound and self._inbound[host] >= self._max_links_per_address:
-            full = "links over the limit of one address"
-        if full is not None:
-            self.counters[full] += 1
-            self._log.info(host, now, "Refused a link from %s: %s", link.address, full)
-            link.abort()
+        """Take a link on, unless there are too many: then it is closed, and the result is False."""
+        refused = self._admission.link_made(link)
+        if refused is not None:
+            self.counters[refused] += 1
+            self._log.info(host_of(link), now, "Refused a link from %s: %s", link.address, refused)
+            link.close()
             return False
-        record = LinkRecord(link, self._stack.add_link(link.peer_type, now), now)
+        terms = self._admission.terms(link.way)
+        number = self._stack.add_link(link.peer_type, now, outbound=link.outbound, terms=terms)
+        record = LinkRecord(link, number, now)
         self._records[link] = record
         self._by_number[record.number] = record
-        if not link.outbound:
-            self._inbound[host] += 1
         return True
 
     def remove(self, link: Link, reason: str, now: float) -> list[StackEvent | LinkDown]:
@@ -92,18 +83,14 @@ class LinkTable:
         if record is None:
             return []
         self._by_number.pop(record.number, None)
-        if not link.outbound:
-            host = _host(link)
-            self._inbound[host] -= 1
-            if not self._inbound[host]:
-                del self._inbound[host]
+        self._admission.link_gone(link)
         events: list[StackEvent | LinkDown] = [*self._stack.remove_link(record.number, now)]
         reason = record.closed_for or reason
         if record.key is None:
             self.counters["links that never came up"] += 1
-            self._log.info(_host(link), now, "A link %s did not come up: %s", _describe(link), reason)
+            self._log.info(host_of(link), now, "A link %s did not come up: %s", _describe(link), reason)
         else:
-            self._log.info(_host(link), now, "Link down: %s, %s: %s", record.key.hex(), _describe(link), reason)
+            self._log.info(host_of(link), now, "Link down: %s, %s: %s", record.key.hex(), _describe(link), reason)
             events.append(LinkDown(record.number, record.key, reason))
         return events
 
@@ -120,16 +107,33 @@ class LinkTable:
         if record is not None:
             self._stack.link_unblocked(record.number, now)
 
-    def opened(self, event: LinkUp, now: float) -> Link | None:
-        """Note that a handshake is done; return the link, None if it is gone already."""
+    def get(self, link: Link) -> LinkRecord | None:
+        """Return what is known of a link; None of one that was refused or is gone."""
+        return self._records.get(link)
+
+    def opened(self, event: LinkUp) -> LinkRecord | None:
+        """Note that a handshake is done; return the link's record, None if it is gone already."""
         record = self._by_number.get(event.link)
-        if record is None:
-            return None
-        record.key = event.key
-        record.port = event.port
+        if record is not None:
+            record.key = event.key
+            record.port = event.port
+        return record
+
+    def welcome(self, record: LinkRecord, key: PublicKey, now: float) -> None:
+        """Say in the log that the peer is one now."""
         link = record.link
-        self._log.info(_host(link), now, "Link up: %s, %s, port %d", event.key.hex(), _describe(link), event.port)
-        return link
+        self._log.info(host_of(link), now, "Link up: %s, %s, port %d", key.hex(), _describe(link), record.port)
+
+    def refuse(self, record: LinkRecord, key: PublicKey, reason: str, now: float) -> list[StackEvent]:
+        """Close a link whose peer may not be one, and forget it: what it still sends is nobody's concern."""
+        link = record.link
+        del self._records[link]
+        del self._by_number[record.number]
+        self._admission.link_gone(link)
+        self.counters[NOT_ADMITTED] += 1
+        self._log.info(host_of(link), now, "Refused %s, %s: %s", key.hex(), _describe(link), reason)
+        link.close()
+        return self._stack.remove_link(record.number, now)
 
     def given_up(self, event: LinkLost) -> None:
         """Close a link that the stack has given up."""
@@ -169,10 +173,6 @@ class LinkTable:
         """Close every link at once."""
         for record in self.records():
             record.link.abort()
-
-
-def _host(link: Link) -> str:
-    return link.address.rpartition(":")[0] or link.address
 
 
 def _describe(link: Link) -> str:

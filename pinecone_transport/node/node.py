@@ -18,11 +18,12 @@ from zope.interface import implementer
 from pinecone_transport.errors import ConfigurationError, LocalProtocolError
 from pinecone_transport.identity import Identity, PublicKey
 from pinecone_transport.links import Link
+from pinecone_transport.node.admission import Admission
 from pinecone_transport.node.config import NodeConfig
 from pinecone_transport.node.control import ControlSocket
 from pinecone_transport.node.events import LinkDown
 from pinecone_transport.node.interfaces import Acceptor, INode, NodeObserver, StreamReceiver
-from pinecone_transport.node.link_table import LinkTable
+from pinecone_transport.node.link_table import LinkRecord, LinkTable
 from pinecone_transport.node.peerings import Peerings
 from pinecone_transport.node.source_plans import Surroundings
 from pinecone_transport.node.status import (
@@ -82,9 +83,8 @@ class Node(Service):
             kinds=config.kinds(),
             route_grace=config.dial_grace,
         )
-        self._links: Final = LinkTable(
-            self._stack, max_links=config.max_links, max_links_per_address=config.max_links_per_address
-        )
+        self._admission: Final = Admission(config)
+        self._links: Final = LinkTable(self._stack, self._admission)
         self._streams: Final = Streams(self._stack)
         self._turns: Final = Turns(
             self._stack, self._links, self._streams, hand_out=self._hand_out, reactor=reactor, clock=clock
@@ -94,7 +94,7 @@ class Node(Service):
             Surroundings(
                 identity=identity,
                 owner=self,
-                admits=lambda source, key: None,
+                admits=self._admission.before_dial,
                 failed=self._dial_failed,
                 network_changed=self.redial_now,
                 reactor=reactor,
@@ -210,11 +210,9 @@ class Node(Service):
 
     def link_lost(self, link: Link, reason: Failure) -> None:
         """Forget a link."""
-        events = self._links.remove(link, reason.getErrorMessage(), self._turns.now())
-        for event in events:
-            if isinstance(event, LinkDown):
-                self._peerings.link_down(link, event.key)
-        self._turns.add(events)
+        record = self._links.get(link)
+        if record is not None:
+            self._forget(record, record.closed_for or reason.getErrorMessage())
         if self._all_links_lost is not None and not len(self._links):
             lost, self._all_links_lost = self._all_links_lost, None
             lost.callback(None)
@@ -247,16 +245,33 @@ class Node(Service):
 
     def _hand_out(self, event: NodeEvent, now: float) -> None:
         if isinstance(event, LinkUp):
-            link = self._links.opened(event, now)
-            if link is not None:  # else up and down within one turn
-                self._peerings.link_up(link, event.key)
-                self._tell_observers(event)
+            record = self._links.opened(event)
+            if record is not None:  # else up and down within one turn
+                self._link_up(record, event, now)
         elif isinstance(event, LinkLost):
             self._links.given_up(event)
         elif isinstance(event, LinkDown | TreeChanged | RouteLearned | WakeupReceived):
             self._tell_observers(event)
         else:
             self._streams.handle(event, now)
+
+    def _link_up(self, record: LinkRecord, event: LinkUp, now: float) -> None:
+        link, key = record.link, event.key
+        refused = self._admission.peer_refused(link, key)
+        if refused is not None:
+            self._peerings.link_ended(link, refused)
+            self._turns.add(self._links.refuse(record, key, refused, now))
+            return
+        self._links.welcome(record, key, now)
+        self._peerings.link_up(link, key)
+        self._tell_observers(event)
+
+    def _forget(self, record: LinkRecord, reason: str) -> None:
+        link = record.link
+        self._peerings.link_ended(link, reason)
+        if record.key is not None:
+            self._peerings.link_down(link, record.key)
+        self._turns.add(self._links.remove(link, reason, self._turns.now()))
 
     def _tell_observers(self, event: object) -> None:
         for observer in list(self._observers):
