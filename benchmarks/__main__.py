@@ -15,11 +15,18 @@ from benchmarks.bench import FULL, QUICK, SMOKE, Bench, Plan
 from benchmarks.cases import Case
 from benchmarks.processes import HERE, ProcessFailedError
 from benchmarks.report import machine, terminal_table, write_json, write_markdown
-from benchmarks.rows import forwarding, inside, streams
+from benchmarks.rows import bad_links, cold, forwarding, go_nodes, inside, streams
 
 Group = Callable[[Bench, Container[int]], list[Case]]
 
-GROUPS: Final[tuple[Group, ...]] = (streams.measure, forwarding.measure, inside.measure)
+GROUPS: Final[tuple[Group, ...]] = (
+    streams.measure,
+    go_nodes.measure,
+    cold.measure,
+    forwarding.measure,
+    inside.measure,
+    bad_links.measure,
+)
 ALL_ROWS: Final = range(1, 18)
 QUICK_ROWS: Final = range(1, 11)
 SMOKE_ROWS: Final = (1, 2, 6, 8, 9, 10, 13)

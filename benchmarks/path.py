@@ -54,10 +54,13 @@ class Path:
         self._longest: Final = longest
         self._bodies: Final[dict[str, int]] = {}
 
-    def warm_up(self, bench: Bench, *directions: str) -> None:
-        """Open a connection, let windows grow, and find out how long a body is to be."""
+    def warm_up(self, bench: Bench, *directions: str, body: int | None = None) -> None:
+        """Open a connection, let windows grow, and find out how long a body is to be, unless that is given."""
         self.client.reach(self.server)
         for direction in directions:
+            if body is not None:
+                self._bodies[direction] = body
+                continue
 
             def move(length: int, direction: str = direction) -> float:
                 return self._move(direction, length).seconds
