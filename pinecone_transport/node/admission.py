@@ -9,6 +9,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Final, final
 
+import attrs
+
 from pinecone_transport.errors import ConfigurationError, LocalProtocolError
 from pinecone_transport.identity import PublicKey
 from pinecone_transport.links import Link
@@ -45,39 +47,43 @@ def read_mesh_key(path: str | None) -> bytes | None:
         raise ConfigurationError("mesh_secret_file", f"the secret in {path} will not do: {error}.") from None
 
 
+@attrs.frozen
+class Rules:
+    """What a configuration says about who may peer, with the secret that it names."""
+
+    config: NodeConfig
+    mesh_key: bytes | None
+
+    @classmethod
+    def read(cls, config: NodeConfig) -> Rules:
+        """Return the rules of a configuration.
+
+        Raises:
+            ConfigurationError: The mesh's secret cannot be had.
+        """
+        return cls(config, read_mesh_key(config.mesh_secret_file))
+
+
 @final
 class Admission:
     """Decides about links; counts them by source and address.
 
-    Args:
-        config: The rules.
-
-    Raises:
-        ConfigurationError: The mesh's secret cannot be had.
+    Attributes:
+        rules: What it decides by. Links that there are when they change stay; `link_may_stay` tells which should not.
     """
 
-    def __init__(self, config: NodeConfig) -> None:
-        self._config = config
-        self._mesh_key = read_mesh_key(config.mesh_secret_file)
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
         self._links: Final[dict[Link, LinkTerms | None]] = {}
         self._of_source: Final[Counter[str]] = Counter()
         self._of_host: Final[Counter[str]] = Counter()
 
-    def replace_rules(self, config: NodeConfig) -> None:
-        """Decide by other rules from now on. Links that there are stay; `link_may_stay` tells which should not.
-
-        Raises:
-            ConfigurationError: The mesh's secret cannot be had; the rules are as they were.
-        """
-        self._mesh_key = read_mesh_key(config.mesh_secret_file)
-        self._config = config
-
     def terms(self, way: str) -> LinkTerms | None:
         """Return what a peer has to prove on a link of this source."""
-        require_proof = self._config.source(way).link_proof
-        if self._mesh_key is None and not require_proof:
+        require_proof = self.rules.config.source(way).link_proof
+        if self.rules.mesh_key is None and not require_proof:
             return None
-        return LinkTerms(mesh_key=self._mesh_key, require_proof=require_proof)
+        return LinkTerms(mesh_key=self.rules.mesh_key, require_proof=require_proof)
 
     def before_dial(self, source: str, key: PublicKey | None) -> str | None:
         """Tell whether somebody whom a source has found is to be dialled: None, or one clause why not."""
@@ -85,7 +91,7 @@ class Admission:
             reason = self._key_refused(source, key)
             if reason is not None:
                 return reason
-        if len(self._links) >= self._config.max_links:
+        if len(self._links) >= self.rules.config.max_links:
             return "there are as many links as there may be"
         return self._source_full(source)
 
@@ -129,7 +135,7 @@ class Admission:
     def _over(self, link: Link) -> str | None:
         # A flood of links from outside must not keep us from dialling those whom the configuration names; those whom
         # a source has found are dialled only if there is room.
-        config = self._config
+        config = self.rules.config
         if len(self._links) >= (MAX_PORTS if link.outbound else config.max_links):
             return OVER_ALL
         if not link.outbound and self._source_full(link.way) is not None:
@@ -139,14 +145,17 @@ class Admission:
         return None
 
     def _source_full(self, source: str) -> str | None:
-        most = self._config.source(source).max_links
+        most = self.rules.config.source(source).max_links
         if most is not None and self._of_source[source] >= most:
             return f"there are as many links by {source} as there may be"
         return None
 
     def _key_refused(self, source: str, key: PublicKey) -> str | None:
-        rules = self._config.source(source)
-        for of, allow, deny in (("", self._config.allow, self._config.deny), (source, rules.allow, rules.deny)):
+        rules = self.rules.config.source(source)
+        for of, allow, deny in (
+            ("", self.rules.config.allow, self.rules.config.deny),
+            (source, rules.allow, rules.deny),
+        ):
             which = f" of {of}" if of else ""
             if key in deny:
                 return f"its key is on the deny list{which}"

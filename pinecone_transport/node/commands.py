@@ -15,7 +15,7 @@ from typing import Any, Final
 import click
 import yaml
 
-from pinecone_transport.errors import PineconeError
+from pinecone_transport.errors import ConfigurationError, PineconeError
 
 _GROUP: Final = "pinecone.commands"
 
@@ -122,8 +122,8 @@ def keygen(path: str) -> None:
     "config_file",
     type=click.Path(exists=True, dir_okay=False),
     metavar="PATH",
-    help="YAML file with the options key_file, listen, peers, control_socket, hop_limiting, max_links and "
-    "max_links_per_address. Options given here are added to its lists and go before its other options.",
+    help="YAML file with options: those of the homeserver's module that are about the node. Options given here are "
+    "added to its lists and go before its other options.",
 )
 @click.option(
     "--hop-limiting/--no-hop-limiting",
@@ -147,19 +147,22 @@ def node(
 
     For example: pinecone node --key-file relay.key --listen '[::]:65432'
 
-    SIGTERM and Ctrl-C end it, SIGHUP dials lost peers again at once.
+    SIGTERM and Ctrl-C end it. SIGHUP dials lost peers again at once and has the --config file read again.
     """
     from pinecone_transport.node.relay import run_relay
 
-    options = _read_config(config_file)
-    given = {"key_file": key_file, "control_socket": control_socket, "hop_limiting": hop_limiting}
-    options.update({name: value for name, value in given.items() if value is not None})
-    options.setdefault("control_socket", default_control_socket())
-    for name, more in (("listen", listen), ("peers", peers)):
-        if more:
-            options[name] = [*_list(options.get(name), name), *more]
+    def read_options() -> dict[str, Any]:
+        options = _read_config(config_file)
+        given = {"key_file": key_file, "control_socket": control_socket, "hop_limiting": hop_limiting}
+        options.update({name: value for name, value in given.items() if value is not None})
+        options.setdefault("control_socket", default_control_socket())
+        for name, more in (("listen", listen), ("peers", peers)):
+            if more:
+                options[name] = [*_list(options.get(name), name), *more]
+        return options
+
     try:
-        run_relay(options, say=click.echo, verbose=verbose)
+        run_relay(read_options, say=click.echo, verbose=verbose)
     except PineconeError as error:
         raise _sentence(error) from error
 
@@ -170,12 +173,14 @@ def _read_config(path: str | None) -> dict[str, Any]:
     try:
         with open(path, encoding="utf-8") as file:
             options = yaml.safe_load(file)
+    except OSError as error:
+        raise ConfigurationError("", f"{path} cannot be read: {error.strerror}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise click.ClickException(f"{path} is not YAML: {' '.join(str(error).split())}.") from error
+        raise ConfigurationError("", f"{path} is not YAML: {' '.join(str(error).split())}.") from error
     if options is None:
         return {}
     if not isinstance(options, dict):
-        raise click.ClickException(f"{path} should have one option a line, such as `listen: ['[::]:65432']`.")
+        raise ConfigurationError("", f"{path} should have one option a line, such as `listen: ['[::]:65432']`.")
     return options
 
 
@@ -183,7 +188,7 @@ def _list(value: object, name: str) -> list[object]:
     if value is None:
         return []
     if not isinstance(value, list):
-        raise click.ClickException(f"{name}: should be a list of addresses, not {value!r}.")
+        raise ConfigurationError(name, f"should be a list of addresses, not {value!r}.")
     return value
 
 

@@ -107,6 +107,17 @@ def parse_node_config(options: Mapping[str, object], *, discover: bool = False) 
     )
 
 
+_CHANGEABLE: Final = frozenset(
+    {"listen", "peers", "allow", "deny", "sources", "mesh_secret_file", "max_links", "max_links_per_address"}
+)
+
+
+def needs_restart(before: NodeConfig, after: NodeConfig) -> list[str]:
+    """Return the options that differ and that a running node does not take over."""
+    names = [field.name for field in attrs.fields(NodeConfig) if field.name not in _CHANGEABLE]
+    return [name for name in names if getattr(before, name) != getattr(after, name)]
+
+
 def _text(options: Mapping[str, object], name: str) -> str | None:
     value = options.get(name)
     if value is None:

@@ -9,7 +9,7 @@ from random import SystemRandom
 from typing import Any, Final, final
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList, succeed
+from twisted.internet.defer import Deferred, DeferredList, fail, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
@@ -18,8 +18,8 @@ from zope.interface import implementer
 from pinecone_transport.errors import ConfigurationError, LocalProtocolError
 from pinecone_transport.identity import Identity, PublicKey
 from pinecone_transport.links import Link
-from pinecone_transport.node.admission import Admission
-from pinecone_transport.node.config import NodeConfig
+from pinecone_transport.node.admission import Admission, Rules
+from pinecone_transport.node.config import NodeConfig, needs_restart
 from pinecone_transport.node.control import ControlSocket
 from pinecone_transport.node.events import LinkDown
 from pinecone_transport.node.interfaces import Acceptor, INode, NodeObserver, StreamReceiver
@@ -71,7 +71,7 @@ class Node(Service):
     ) -> None:
         self.identity: Identity = identity
         self.reactor: IReactorTime = reactor
-        self.config: Final = config
+        self.config = config
         now = clock()
         self._stack: Final = Stack(
             identity,
@@ -83,7 +83,7 @@ class Node(Service):
             kinds=config.kinds(),
             route_grace=config.dial_grace,
         )
-        self._admission: Final = Admission(config)
+        self._admission: Final = Admission(Rules.read(config))
         self._links: Final = LinkTable(self._stack, self._admission)
         self._streams: Final = Streams(self._stack)
         self._turns: Final = Turns(
@@ -237,6 +237,30 @@ class Node(Service):
         """Return the addresses that are listened on, with the ports that the system chose."""
         return self._peerings.addresses()
 
+    def reconfigure(self, config: NodeConfig) -> Deferred[None]:
+        """Take over other options while running: where to listen, whom to dial, and who may peer.
+
+        Those that need a new start are named in the log. The result fails with `ConfigurationError` if something
+        cannot be had; then all is as it was.
+        """
+        before = self._admission.rules
+        try:
+            self._admission.rules = Rules.read(config)
+        except ConfigurationError:
+            return fail()
+
+        def taken_over(_: None) -> None:
+            for name in needs_restart(self.config, config):
+                logger.info("The option %s has changed; that counts from the next start", name)
+            self.config = config
+            self._close_unwanted_links()
+
+        def as_before(reason: Failure) -> Failure:
+            self._admission.rules = before
+            return reason
+
+        return self._peerings.reconfigure(config).addCallbacks(taken_over, as_before)
+
     def redial_now(self) -> None:
         """Dial the peers that are waited with: the network may be back."""
         self._peerings.network_changed()
@@ -265,6 +289,13 @@ class Node(Service):
         self._links.welcome(record, key, now)
         self._peerings.link_up(link, key)
         self._tell_observers(event)
+
+    def _close_unwanted_links(self) -> None:
+        for record in self._links.records():
+            reason = self._admission.link_may_stay(record.link, record.key)
+            if reason is not None:
+                record.closed_for = reason
+                record.link.abort()
 
     def _forget(self, record: LinkRecord, reason: str) -> None:
         link = record.link

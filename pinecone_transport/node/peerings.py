@@ -37,6 +37,7 @@ class Peerings:
         # Why the last link to an address that we dialled is no more.
         self._reasons: dict[tuple[str, str], str] = {}
         self._changing: Final = DeferredLock()
+        self._stopped = False
 
     def listen(self) -> None:
         """Open what is listened on.
@@ -54,6 +55,7 @@ class Peerings:
 
     def stop(self) -> Deferred[Any]:
         """Give up dials, announce no more, listen no more; links stay. The result fires when all is closed."""
+        self._stopped = True
         return DeferredList([source.stop() for source in self._sources.values()])
 
     def network_changed(self) -> None:
@@ -97,7 +99,8 @@ class Peerings:
     def reconfigure(self, config: NodeConfig) -> Deferred[None]:
         """Take another configuration over while running; sources whose options are the same do not notice.
 
-        The result fails with `ConfigurationError` if something cannot be had; what it is about is as it was.
+        The result fails with `ConfigurationError` if something cannot be had; then all is as it was, as far as what
+        was given up can be had again.
         """
         return self._changing.run(self._reconfigure, config)
 
@@ -106,13 +109,21 @@ class Peerings:
             plans = {plan.name: plan for plan in plan_sources(config, self._surroundings)}
         except ConfigurationError:
             return fail()
-        return Deferred.fromCoroutine(self._take_over(plans))
+        return Deferred.fromCoroutine(self._take_over_or_not(plans))
+
+    async def _take_over_or_not(self, plans: dict[str, Plan]) -> None:
+        before = dict(self._plans)
+        try:
+            await self._take_over(plans)
+        except ConfigurationError:
+            await self._take_over(before)
+            raise
 
     async def _take_over(self, plans: dict[str, Plan]) -> None:
         for name in [name for name in self._plans if name not in plans]:
             await self._drop(name)
         for name, plan in plans.items():
-            if plan != self._plans.get(name):
+            if plan != self._plans.get(name) and not self._stopped:
                 await self._change(name, plan)
 
     async def _drop(self, name: str) -> None:
@@ -129,20 +140,13 @@ class Peerings:
             source.set_dials(plan.dials)
             self._plans[name] = plan
             return
-        before = self._plans.get(name)
-        if before is not None:
+        if source is not None:
             await self._drop(name)
+        self._plans[name] = plan
+        self._sources[name] = source = plan.make()
         try:
-            self._begin(plan)
+            source.listen()
         except ConfigurationError:
             await self._drop(name)
-            if before is not None:
-                self._begin(before)
             raise
-
-    def _begin(self, plan: Plan) -> None:
-        source = plan.make()
-        self._plans[plan.name] = plan
-        self._sources[plan.name] = source
-        source.listen()
         source.start()

@@ -14,20 +14,22 @@ from twisted.python.log import PythonLoggingObserver
 
 from pinecone_transport.errors import ConfigurationError
 from pinecone_transport.identity import Identity
-from pinecone_transport.node.config import parse_node_config
+from pinecone_transport.node.config import NodeConfig, parse_node_config
 from pinecone_transport.node.keyfile import read_key_file, write_key_file
 from pinecone_transport.node.lock import lock_key_file
 from pinecone_transport.node.node import Node
+
+logger = logging.getLogger("pinecone_transport.node")
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorFromThreads
 
 
-def run_relay(options: Mapping[str, object], *, say: Callable[[str], None], verbose: bool) -> None:
-    """Run a node with these options until the process is told to end.
+def run_relay(read_options: Callable[[], Mapping[str, object]], *, say: Callable[[str], None], verbose: bool) -> None:
+    """Run a node with such options until the process is told to end.
 
     Args:
-        options: As for `parse_node_config`.
+        read_options: Returns them, as for `parse_node_config`; called again at SIGHUP. It may raise ConfigurationError.
         say: Gets the lines that tell the user where the node is.
         verbose: Log at DEBUG instead of INFO.
 
@@ -37,9 +39,7 @@ def run_relay(options: Mapping[str, object], *, say: Callable[[str], None], verb
     """
     from twisted.internet import reactor
 
-    config = parse_node_config(options)
-    if not config.listen and not config.peers:
-        raise ConfigurationError("", "A node needs an address to listen on, or a peer to dial: --listen or --peer.")
+    config = _parse(read_options())
     if config.key_file is None:
         raise ConfigurationError("key_file", "where is the node's key to be? Give --key-file PATH.")
     _log_to_stderr(verbose)
@@ -47,6 +47,9 @@ def run_relay(options: Mapping[str, object], *, say: Callable[[str], None], verb
     lock_key_file(Path(config.key_file))  # held until the process ends
     node = Node(identity, config, cast(IReactorTime, reactor))
     node.startService()
+    threads = cast("IReactorFromThreads", reactor)
+    # Before anything is said: whoever reads it may send the signal at once.
+    signal.signal(signal.SIGHUP, lambda *_: threads.callFromThread(_reload, node, read_options))
     say(f"Node {node.identity.server_name}")
     for address in node.listening_addresses():
         say(f"Listening on {address}")
@@ -54,9 +57,33 @@ def run_relay(options: Mapping[str, object], *, say: Callable[[str], None], verb
         say(f"Control socket {config.control_socket}")
     sys.stdout.flush()
     IReactorCore(reactor).addSystemEventTrigger("before", "shutdown", node.stopService)
-    threads = cast("IReactorFromThreads", reactor)
-    signal.signal(signal.SIGHUP, lambda *_: threads.callFromThread(node.redial_now))
     IReactorCore(reactor).run()
+
+
+def _parse(options: Mapping[str, object]) -> NodeConfig:
+    config = parse_node_config(options, discover=True)
+    if not config.listen and not config.peers and not any(source.enabled for source in config.sources.values()):
+        raise ConfigurationError("", "A node needs an address to listen on, or a peer to dial: --listen or --peer.")
+    return config
+
+
+def _reload(node: Node, read_options: Callable[[], Mapping[str, object]]) -> None:
+    """Take over what has changed in the options, and dial lost peers at once."""
+    node.redial_now()
+    try:
+        config = _parse(read_options())
+    except ConfigurationError as error:
+        _not_taken_over(error)
+        return
+    node.reconfigure(config).addCallbacks(_taken_over, lambda reason: _not_taken_over(reason.value))
+
+
+def _taken_over(_: None) -> None:
+    logger.info("The options were read again")
+
+
+def _not_taken_over(error: Exception) -> None:
+    logger.error("The options are as they were, since they cannot be taken over: %s", error)
 
 
 def _key(path: str, say: Callable[[str], None]) -> Identity:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from pinecone_transport.errors import ConfigurationError
 from pinecone_transport.identity import Identity
 from pinecone_transport.links import PipeLink, connect_nodes
-from pinecone_transport.node import Node, parse_node_config
-from pinecone_transport.node.admission import Admission
+from pinecone_transport.node import Node, NodeConfig, parse_node_config
+from pinecone_transport.node.admission import Admission, Rules
 from tests.unit.node.test_node import NodeTestCase
 
 A, B, C = (Identity(bytes([number]) * 32) for number in (1, 2, 3))
@@ -24,7 +25,7 @@ class FakeLink:
 
 
 def admission(**options: object) -> Admission:
-    return Admission(parse_node_config(options))
+    return Admission(Rules.read(parse_node_config(options)))
 
 
 @pytest.mark.parametrize(
@@ -95,17 +96,17 @@ def test_links_that_do_not_fit_new_rules_may_not_stay(tmp_path: Path) -> None:
     rules = admission()
     link = FakeLink()
     rules.link_made(link)
-    rules.replace_rules(parse_node_config({"deny": [A.server_name]}))
+    rules.rules = Rules.read(parse_node_config({"deny": [A.server_name]}))
     assert rules.link_may_stay(link, A.key) == "its key is on the deny list"
     assert rules.link_may_stay(link, B.key) is None
     assert rules.link_may_stay(link, None) is None
     for changed in ({"sources": {"tcp": {"link_proof": True}}}, {"mesh_secret_file": _secret(tmp_path)}):
-        rules.replace_rules(parse_node_config(changed))
+        rules.rules = Rules.read(parse_node_config(changed))
         assert rules.link_may_stay(link, B.key) == "peers have to prove something else now"
         proved = FakeLink()
         rules.link_made(proved)
         assert rules.link_may_stay(proved, B.key) is None
-        rules.replace_rules(parse_node_config({}))
+        rules.rules = Rules.read(parse_node_config({}))
         assert rules.link_may_stay(proved, B.key) is None
 
 
@@ -154,9 +155,10 @@ class NodeTests(NodeTestCase):
         assert hub.status()["counters"]["node"]["peers that may not peer"] == 20
 
     def test_a_closed_mesh_lets_in_whoever_knows_the_secret(self) -> None:
-        folder = Path(self.mktemp())
-        folder.mkdir(parents=True)
-        config = parse_node_config({"mesh_secret_file": _secret(folder)})
+        with TemporaryDirectory() as folder:
+            self._closed_mesh(parse_node_config({"mesh_secret_file": _secret(Path(folder))}))
+
+    def _closed_mesh(self, config: NodeConfig) -> None:
         hub = self.node(1, config)
         assert self._linked(hub, self.node(2, config)) == [B.server_name]
         with self.assertLogs("pinecone_transport.node", "INFO"):
