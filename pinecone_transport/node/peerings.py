@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Final, final
 
 import attrs
 from twisted.internet.defer import Deferred, DeferredList, DeferredLock, fail
 
 from pinecone_transport.discovery import Candidate, CandidateState, LinkSource, StaticSource
+from pinecone_transport.discovery.network_interfaces import InterfaceWatcher
 from pinecone_transport.errors import ConfigurationError
 from pinecone_transport.identity import PublicKey
 from pinecone_transport.links import Link
 from pinecone_transport.node.config import NodeConfig
 from pinecone_transport.node.source_plans import Plan, StaticPlan, Surroundings
 from pinecone_transport.node.sources import plan_sources
+
+logger = logging.getLogger("pinecone_transport.node")
 
 _REASONS: Final = 256
 
@@ -38,6 +42,7 @@ class Peerings:
         self._reasons: dict[tuple[str, str], str] = {}
         self._changing: Final = DeferredLock()
         self._stopped = False
+        self._watcher: Final = InterfaceWatcher(surroundings.reactor, self._interfaces_changed, look=surroundings.look)
 
     def listen(self) -> None:
         """Open what is listened on.
@@ -52,10 +57,12 @@ class Peerings:
         """Begin to announce and to dial."""
         for source in self._sources.values():
             source.start()
+        self._watcher.start()
 
     def stop(self) -> Deferred[Any]:
         """Give up dials, announce no more, listen no more; links stay. The result fires when all is closed."""
         self._stopped = True
+        self._watcher.stop()
         return DeferredList([source.stop() for source in self._sources.values()])
 
     def network_changed(self) -> None:
@@ -93,6 +100,10 @@ class Peerings:
         if candidate.reason or candidate.state is CandidateState.CONNECTED:
             return candidate
         return attrs.evolve(candidate, reason=self._reasons.get((candidate.source, candidate.address), ""))
+
+    def _interfaces_changed(self) -> None:
+        logger.info("The network interfaces have changed: peers that are waited with are dialled now")
+        self.network_changed()
 
     # A changed configuration
 

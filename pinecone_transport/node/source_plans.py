@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from pinecone_transport.discovery import Admits, Dial, LinkSource, Listener, StaticSource
+from pinecone_transport.discovery.network_interfaces import Interface, network_interfaces
 from pinecone_transport.errors import ConfigurationError
 from pinecone_transport.identity import Identity
 from pinecone_transport.links import LinkOwner
@@ -27,6 +28,7 @@ class Surroundings:
         network_changed: Called when an interface came or went, or somebody near by spoke up: all sources hear of it.
         reactor: Provides IReactorTCP if there is anything to listen on or to dial.
         clock: Monotonic seconds.
+        look: Returns the network interfaces that there are.
     """
 
     identity: Identity
@@ -36,6 +38,7 @@ class Surroundings:
     network_changed: Callable[[], None]
     reactor: IReactorTime
     clock: Callable[[], float]
+    look: Callable[[], tuple[Interface, ...]] = network_interfaces
 
 
 @attrs.frozen
