@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -18,6 +19,12 @@ DNS_NAMED: Final = (
     "This homeserver has a DNS name, so that servers named by their keys could not tell that it is itself: it only "
     "relays for the Pinecone overlay, and reaches servers with DNS names"
 )
+
+
+_OWN: Final = frozenset({"profiles", "websocket_path"})
+_PATH: Final = re.compile(r"(/[A-Za-z0-9._~-]+)+")
+
+DEFAULT_WEBSOCKET_PATH: Final = "/_synapse/pinecone/ws"
 
 
 @attrs.frozen
@@ -44,9 +51,11 @@ class ModuleConfig(NodeConfig):
         profiles: Whether other servers may search for users of this one, as far as its user directory shows them.
             True, because that is how users of the network find each other, and because in the default settings of
             Synapse it tells nothing that joining a public room would not.
+        websocket_path: Where in Synapse's own HTTP listeners peers may come in by WebSocket; None for nowhere.
     """
 
     profiles: bool = True
+    websocket_path: str | None = DEFAULT_WEBSOCKET_PATH
 
 
 def parse_options(options: Mapping[str, object]) -> ModuleConfig:
@@ -62,8 +71,17 @@ def parse_options(options: Mapping[str, object]) -> ModuleConfig:
     profiles = options.get("profiles", True)
     if not isinstance(profiles, bool):
         raise ConfigurationError("profiles", f"should be true or false, not {profiles!r}.")
-    node = parse_node_config({name: value for name, value in options.items() if name != "profiles"})
-    return ModuleConfig(**attrs.asdict(node, recurse=False), profiles=profiles)
+    node = parse_node_config({name: value for name, value in options.items() if name not in _OWN})
+    return ModuleConfig(**attrs.asdict(node, recurse=False), profiles=profiles, websocket_path=_websocket_path(options))
+
+
+def _websocket_path(options: Mapping[str, object]) -> str | None:
+    path = options.get("websocket_path", DEFAULT_WEBSOCKET_PATH)
+    if path is not None and not (isinstance(path, str) and _PATH.fullmatch(path)):
+        raise ConfigurationError(
+            "websocket_path", f"should be a path, such as {DEFAULT_WEBSOCKET_PATH}, or null for none, not {path!r}."
+        )
+    return path
 
 
 def check_name(server_name: str, signing_seed: bytes) -> None:

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any, Final, NoReturn, final
 
 from synapse.module_api import ModuleApi, make_deferred_yieldable
@@ -26,6 +27,7 @@ from synapse_module.keys import FencedKeyFetcher, NameKeyFetcher
 from synapse_module.listener import OverlaySite
 from synapse_module.synapse_internals import PreserveLoggingContext, SynapseInternals
 from synapse_module.wakeup import Wakeups
+from synapse_module.websocket import PeeringResource
 from twisted_endpoints import PineconeAgent, PineconeServerEndpoint
 
 logger = logging.getLogger(__name__)
@@ -99,6 +101,7 @@ class PineconeModule:
         # The node lives longer than the start-up that this is part of, and must not be booked on it.
         with PreserveLoggingContext():
             self._node.startService()
+        self._take_websockets(config)
         self._internals.on_shutdown(self._stop)
         self._internals.on_sighup(self._redial)
         logger.info("Pinecone node %s is up", key.identity.server_name)
@@ -107,6 +110,15 @@ class PineconeModule:
         else:
             self._send_over(DNS_NAMED)
             logger.info("%s. Servers named by their keys are refused", DNS_NAMED)
+
+    def _take_websockets(self, config: ModuleConfig) -> None:
+        path = config.websocket_path
+        if path is None:
+            return
+        if find_spec("autobahn") is None:
+            logger.info("Peers cannot come in by WebSocket: pip install 'synapse-pinecone[websocket]' to let them")
+            return
+        self._api.register_web_resource(path, PeeringResource(self._node, self._internals.reactor))
 
     def _redial(self) -> None:
         with PreserveLoggingContext():

@@ -189,24 +189,42 @@ class _LinkProtocol:
 
 @final
 class WebSocketServerLinkProtocol(_LinkProtocol, WebSocketServerProtocol):
-    """Makes a link of a connection that comes in and is upgraded."""
+    """Makes a link of a connection that comes in and is upgraded.
 
-    factory: WebSocketLinkFactory
-    _address = ""
+    Args:
+        owner: Who gets the link.
+        client: The far end for people, if a web server has found it out; None to look.
+        closed: Called when the connection is gone, upgraded or not.
+    """
+
+    def __init__(
+        self, owner: LinkOwner, client: str | None = None, closed: Callable[[Failure], None] | None = None
+    ) -> None:
+        super().__init__()
+        self._owner = owner
+        self._client = client
+        self._closed = closed
 
     def onConnect(self, request: ConnectionRequest) -> None:
-        """Note who it is: behind a proxy on this host, whom the proxy says it is."""
+        """Note who it is: what comes from this host is a proxy's, and its word counts."""
+        if self._client is not None:
+            return
         peer = cast(ITransport, self.transport).getPeer()
-        host = plain_ip(getattr(peer, "host", "?"))
+        host, port = plain_ip(getattr(peer, "host", "?")), getattr(peer, "port", 0)
         forwarded = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
-        if self.factory.is_proxy(host) and _is_ip_address(forwarded):
-            self._address = host_and_port(forwarded, 0)
-        else:
-            self._address = host_and_port(host, getattr(peer, "port", 0))
+        if _is_loopback(host) and _is_ip_address(forwarded):
+            host, port = forwarded, 0
+        self._client = host_and_port(host, port)
 
     def onOpen(self) -> None:
         """Begin the link."""
-        self.link = WebSocketLink(self.factory.owner, self, address=self._address, outbound=False)
+        self.link = WebSocketLink(self._owner, self, address=self._client or "", outbound=False)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Tell the link, and the web server if there is one."""
+        super().connectionLost(reason)
+        if self._closed is not None:
+            self._closed(reason)
 
 
 @final
@@ -216,20 +234,24 @@ class WebSocketLinkFactory(WebSocketServerFactory):
     Args:
         owner: Who gets the links.
         reactor: For the time that an upgrade has.
-        is_proxy: Tells of an IP address whether what it says in ``X-Forwarded-For`` is to be believed.
     """
 
     noisy = False
 
-    def __init__(self, owner: LinkOwner, reactor: IReactorTime, *, is_proxy: Callable[[str], bool]) -> None:
+    def __init__(self, owner: LinkOwner, reactor: IReactorTime) -> None:
         super().__init__(reactor=reactor)
-        self.owner: Final = owner
-        self.is_proxy: Final = is_proxy
+        self._owner = owner
         self.setProtocolOptions(webStatus=False, maxConnections=MAX_CONNECTIONS, **_OPTIONS)
 
     def buildProtocol(self, addr: IAddress | None) -> WebSocketServerLinkProtocol:
         """Return a protocol whose connection is not upgraded yet."""
-        protocol = WebSocketServerLinkProtocol()
+        return self.accept()
+
+    def accept(
+        self, client: str | None = None, closed: Callable[[Failure], None] | None = None
+    ) -> WebSocketServerLinkProtocol:
+        """Return the same for a request that a web server has read: see `WebSocketServerLinkProtocol`."""
+        protocol = WebSocketServerLinkProtocol(self._owner, client, closed)
         protocol.factory = self
         return protocol
 
@@ -284,7 +306,7 @@ def listen_websocket(reactor: IReactorTCP, address: HostPort, owner: LinkOwner) 
     Raises:
         CannotListenError: The port is taken, or the address is not ours.
     """
-    factory = WebSocketLinkFactory(owner, cast(IReactorTime, reactor), is_proxy=_is_loopback)
+    factory = WebSocketLinkFactory(owner, cast(IReactorTime, reactor))
     return reactor.listenTCP(address.port, factory, _BACKLOG, address.host)
 
 

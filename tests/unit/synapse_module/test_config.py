@@ -29,8 +29,17 @@ def test_options_are_those_of_a_node_and_the_modules_own() -> None:
     assert [PineconeModule.parse_config(options).profiles for options in ({}, {"profiles": False})] == [True, False]
 
 
+def test_websockets_are_taken_unless_that_is_turned_off() -> None:
+    paths = ({}, {"websocket_path": "/peer"}, {"websocket_path": None})
+    assert [PineconeModule.parse_config(options).websocket_path for options in paths] == [
+        "/_synapse/pinecone/ws",
+        "/peer",
+        None,
+    ]
+
+
 def test_an_unknown_option_is_told_which_there_are() -> None:
-    with pytest.raises(ConfigError, match=r"there are key_file, listen, .*, profiles\."):
+    with pytest.raises(ConfigError, match=r"there are key_file, listen, .*, profiles, websocket_path\."):
         PineconeModule.parse_config({"profile": True})
 
 
@@ -43,6 +52,9 @@ def test_an_unknown_option_is_told_which_there_are() -> None:
         ({"listen": [1]}, ["listen", "0"], "should be an address"),
         ({"hop_limiting": "no"}, ["hop_limiting"], "true or false"),
         ({"profiles": "yes"}, ["profiles"], "true or false"),
+        ({"websocket_path": "ws"}, ["websocket_path"], "should be a path, such as /_synapse/pinecone/ws, or null"),
+        ({"websocket_path": "/ws/"}, ["websocket_path"], "should be a path"),
+        ({"websocket_path": True}, ["websocket_path"], "should be a path"),
         ({"max_links": 0}, ["max_links"], "from 1 to 253"),
     ],
 )
