@@ -15,7 +15,7 @@ from benchmarks.bench import FULL, QUICK, SMOKE, Bench, Plan
 from benchmarks.cases import Case
 from benchmarks.processes import HERE, ProcessFailedError
 from benchmarks.report import machine, terminal_table, write_json, write_markdown
-from benchmarks.rows import bad_links, cold, forwarding, go_nodes, inside, streams
+from benchmarks.rows import bad_links, cold, forwarding, go_nodes, inside, streams, upkeep
 
 Group = Callable[[Bench, Container[int]], list[Case]]
 
@@ -25,6 +25,7 @@ GROUPS: Final[tuple[Group, ...]] = (
     cold.measure,
     forwarding.measure,
     inside.measure,
+    upkeep.measure,
     bad_links.measure,
 )
 ALL_ROWS: Final = range(1, 18)

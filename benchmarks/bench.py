@@ -64,7 +64,7 @@ class Bench:
     def __init__(self, plan: Plan, folder: Path, say: Callable[[str], None]) -> None:
         self.plan: Final = plan
         self.say: Final = say
-        self._folder: Final = folder
+        self.folder: Final = folder
         self._processes: Final = ExitStack()
 
     def __enter__(self) -> Self:
@@ -91,7 +91,7 @@ class Bench:
 
     def own(self, **options: Any) -> Own:
         """Start nodes of ours."""
-        return self._kept(Own(self._folder, **options))
+        return self._kept(Own(self.folder, **options))
 
     def go(self, sessions: str = "none", peers: Sequence[str] = (), version: str = OLD_QUIC) -> Go:
         """Start a Go peer."""
@@ -99,7 +99,7 @@ class Bench:
 
     def python(self, module: str, **part: Any) -> Process:
         """Start another program of the benchmarks."""
-        process = python(f"benchmarks.{module}", part, self._folder)
+        process = python(f"benchmarks.{module}", part, self.folder)
         self._processes.callback(process.stop)
         return process
 

@@ -93,9 +93,7 @@ class Process:
 
     def resident(self) -> int:
         """Return its resident size, bytes."""
-        status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii", errors="replace")
-        (line,) = (line for line in status.splitlines() if line.startswith("VmRSS:"))
-        return int(line.split()[1]) * 1024
+        return resident_of(self.pid)
 
     def stop(self) -> None:
         """End the process by ending its input."""
@@ -127,6 +125,13 @@ class Process:
         line, _, self._input = self._input.partition(b"\n")
         answer: dict[str, Any] = json.loads(line)
         return answer
+
+
+def resident_of(pid: int) -> int:
+    """Return the resident size of a process, bytes."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    (line,) = (line for line in status.splitlines() if line.startswith("VmRSS:"))
+    return int(line.split()[1]) * 1024
 
 
 def python(module: str, part: dict[str, Any], folder: Path = HERE) -> Process:
