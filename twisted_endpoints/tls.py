@@ -29,11 +29,15 @@ _RECORD: Final = 16_384
 _RECORD_OVERHEAD: Final = 22
 """Header, content type and tag of a record (RFC 8446 §5.2)."""
 _SEAL_SIZE: Final = 16 * _RECORD
-"""Plaintext that goes into one call of OpenSSL; small writes are joined up to it."""
-_PULL_SIZE: Final = 131_072
-"""Ciphertext asked of OpenSSL in one call. Larger buffers are mapped anew by the allocator each time."""
-_READ_SIZE: Final = 131_072
+"""Plaintext that goes into one call of OpenSSL."""
+_PULL_SIZE: Final = 65_536
+"""Ciphertext asked of OpenSSL in one call, but for whole segments. Larger buffers may be mapped anew each time."""
+_READ_SIZE: Final = 6 * _RECORD
 """Plaintext given to a protocol at once."""
+_JOIN_BELOW: Final = 4096
+"""Plaintext pieces shorter than this are joined with what follows: a record of their own costs more."""
+_PARTIAL_WRITE: Final = 1
+"""OpenSSL's SSL_MODE_ENABLE_PARTIAL_WRITE, which pyOpenSSL sets: each call would encrypt one record alone."""
 
 
 @final
@@ -58,6 +62,7 @@ class TlsContexts:
         context.set_options(SSL.OP_NO_TICKET)
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
         context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+        context.clear_mode(_PARTIAL_WRITE)
         self._context = context
 
     def dial(self, key: PublicKey) -> TlsConnection:
@@ -176,7 +181,10 @@ class TlsConnection:
         return not (self.pending or self._ending or self._has_ciphertext)
 
     def data_to_send(self, room: int, segment: int) -> list[bytes]:
-        """Return ciphertext, at most ``room`` bytes, in pieces of whole segments as long as there is so much."""
+        """Return ciphertext, at most ``room`` bytes, in pieces of a segment as long as there is so much.
+
+        Where segments are short, a piece is several of them.
+        """
         self._seal(room)
         piece_size = max(segment, _PULL_SIZE - _PULL_SIZE % segment)
         pieces = []
@@ -233,16 +241,18 @@ class TlsConnection:
         self._has_ciphertext = True
 
     def _take(self, limit: int) -> bytes | memoryview:
-        """Remove and return up to ``limit`` bytes of plaintext, small writes joined."""
+        """Remove and return up to ``limit`` bytes of plaintext: a large piece as it is, small ones joined."""
         first = self._plaintext.popleft()
-        if len(first) > limit:
+        size = len(first)
+        if size > limit:
             view = memoryview(first)
             self._plaintext.appendleft(view[limit:])
             self.pending -= limit
             return view[:limit]
         pieces = [first]
-        size = len(first)
-        while self._plaintext and size + len(self._plaintext[0]) <= limit:
+        while self._plaintext and (size < _JOIN_BELOW or len(self._plaintext[0]) < _JOIN_BELOW):
+            if size + len(self._plaintext[0]) > limit:
+                break
             pieces.append(self._plaintext.popleft())
             size += len(pieces[-1])
         self.pending -= size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import TYPE_CHECKING, Final, final
 
 from pinecone_transport.session.packet_size import PacketSize
@@ -51,11 +52,15 @@ class Budget:
         """Tell whether one more packet may be sent."""
         return self.packets_in_flight < self.congestion.window and self.bytes_in_flight < self._window_bytes
 
-    def take(self, payload: int, now: float) -> None:
-        """A packet with so many bytes of payload is sent."""
+    def room(self) -> tuple[int, int]:
+        """Return how many packets may be sent, and how many bytes of payload there may be before the last of them."""
+        return ceil(self.congestion.window) - self.packets_in_flight, self._window_bytes - self.bytes_in_flight
+
+    def take(self, packets: int, payload: int, now: float) -> None:
+        """Packets with so many bytes of payload are sent."""
         if not self.packets_in_flight:
             self.packet_size.begin(now)
-        self.packets_in_flight += 1
+        self.packets_in_flight += packets
         self.bytes_in_flight += payload
 
     def release(self, packets: int, payload: int) -> None:

@@ -21,7 +21,7 @@ def may_be_either(packet: bytes) -> bool:
     return bool(packet) and packet[0] == _SYN
 
 
-def looks_like_quic(packet: bytes) -> bool:
+def looks_like_quic(packet: bytes | memoryview) -> bool:
     """Tell whether the first byte is one of QUIC's."""
     return bool(packet) and bool(packet[0] & _QUIC_BIT)
 

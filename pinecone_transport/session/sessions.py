@@ -252,6 +252,8 @@ class Sessions:
             packets: Lent; views are copied before this returns.
             now: Seconds.
         """
+        if self._quic is None or not any(looks_like_quic(packet) for packet in packets):
+            return self._up(Kind.UTP, self._utp.receive_run(key, packets, now), now)
         events: list[SessionEvent] = []
         for packet in packets:
             events += self.receive_packet(key, bytes(packet), now)

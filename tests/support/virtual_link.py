@@ -10,6 +10,7 @@ from random import Random
 from pinecone_transport.identity import PublicKey
 from pinecone_transport.session import (
     SessionEvent,
+    Sessions,
     StreamAccepted,
     StreamClosed,
     StreamData,
@@ -60,7 +61,7 @@ class Side:
         acknowledging: Whether data is given back to the window at once.
     """
 
-    def __init__(self, key: PublicKey, peer_key: PublicKey, socket: UtpSocket | QuicSocket) -> None:
+    def __init__(self, key: PublicKey, peer_key: PublicKey, socket: UtpSocket | QuicSocket | Sessions) -> None:
         self.key = key
         self.peer_key = peer_key
         self.socket = socket
@@ -87,6 +88,13 @@ class Side:
                 self.closed.add(event.stream)
             elif isinstance(event, StreamLost):
                 self.lost[event.stream] = event.error
+
+    def receive(self, packets: list[bytes], now: float) -> None:
+        if isinstance(self.socket, UtpSocket | Sessions):
+            self.handle(self.socket.receive_run(self.peer_key, packets, now), now)
+            return
+        for packet in packets:
+            self.handle(self.socket.receive_packet(self.peer_key, packet, now), now)
 
     def received(self, stream: int) -> bytes:
         return bytes(self.data.get(stream, b""))
@@ -155,9 +163,12 @@ class VirtualLink:
     def turn(self) -> None:
         """Deliver what has arrived by now, run timers, send."""
         now = self.now
+        arrived: dict[bool, list[bytes]] = {True: [], False: []}
         while self._arrivals and self._arrivals[0][0] <= now:
             _, _, side, packet = heapq.heappop(self._arrivals)
-            side.handle(side.socket.receive_packet(side.peer_key, packet, now), now)
+            arrived[side is self.left].append(packet)
+        for side in (self.left, self.right):
+            side.receive(arrived[side is self.left], now)
         for side in (self.left, self.right):
             timer = side.socket.next_timer()
             if timer is not None and timer <= now:

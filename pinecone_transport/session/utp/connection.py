@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Final, final
 
 from pinecone_transport.errors import PineconeError, StreamResetError, StreamTimeoutError
@@ -32,7 +33,9 @@ from pinecone_transport.session.utp.extensions import (
 )
 from pinecone_transport.session.utp.limits import UtpLimits
 from pinecone_transport.session.utp.packet import (
+    BEGINNING,
     HEADER,
+    NUMBERS,
     SELECTIVE_ACK,
     ST_DATA,
     ST_FIN,
@@ -65,6 +68,9 @@ INTRODUCTIONS: Final = 3
 _OLD: Final = 4 * MAX_AHEAD
 """How far behind the newest a number may be: as old as a packet can be that others have overtaken on the way."""
 
+RECEIVES_RUNS: Final = frozenset({State.ESTABLISHED, State.FIN_WAIT_1, State.FIN_WAIT_2})
+"""The states in which data is expected."""
+
 
 @final
 class Connection:
@@ -88,6 +94,7 @@ class Connection:
         "_answer",
         "_asked_at",
         "_counters",
+        "_data_kind",
         "_early",
         "_heard_at",
         "_introductions",
@@ -133,6 +140,7 @@ class Connection:
         self.receive_id: Final = receive_id
         self.repeated = False
         self._counters: Final = counters
+        self._data_kind: Final = (ST_DATA << 4 | VERSION) << 24 | receive_id
         self._limits: Final = limits
         self._opened_at: Final = now
         self._rtt: Final = budget.rtt
@@ -282,6 +290,34 @@ class Connection:
         if packet.type != ST_STATE:
             self._receive_data(packet, events)
 
+    def receive_run(
+        self, packets: Sequence[bytes | memoryview], start: int, now: float, events: list[SessionEvent]
+    ) -> int:
+        """Take packets from ``packets[start]`` on that are plain data and follow one another; return how many.
+
+        This is the fast path of `receive`, and does what that does for each: of headers only the sequence numbers are
+        looked at, and the last one stands for all. What is in any way out of the ordinary is left to `receive`.
+        """
+        if self.state not in RECEIVES_RUNS:
+            return 0
+        count = self._receive_buffer.run_length(packets, start, self._data_kind)
+        if not count:
+            return 0
+        run = packets[start : start + count]
+        _, _, _, timestamp, reply_micro, wnd_size, seq_nr, ack_nr = HEADER.unpack_from(run[-1])
+        advance = (ack_nr - self.sender.buffer.acked_seq) & 0xFFFF
+        if advance > len(self.sender.buffer.outstanding):
+            return 0
+        self._heard_at = now
+        self._reply_micro = _micro(now, timestamp)
+        last = UtpPacket(ST_DATA, self.receive_id, timestamp, reply_micro, wnd_size, seq_nr, ack_nr)
+        self._receive_ack(last, advance, now, events)
+        data = self._receive_buffer.receive_run(run)
+        self.due |= ACK_DUE
+        if data:
+            events.append(StreamData(self.stream, data))
+        return count
+
     def receive_syn(self, packet: UtpPacket) -> bool:
         """Take a SYN that would have our connection id; return False if it is not the one that opened this."""
         if self.send_id != packet.connection_id or packet.seq_nr != self.syn_seq:
@@ -384,8 +420,32 @@ class Connection:
             return False
         return self.sender.has_data()
 
-    def data_packet(self, now: float, now_us: int) -> bytes | None:
-        """Return the next packet of the stream, with the acknowledgement that is due, or None."""
+    def data_packets(self, limit: int, now: float, now_us: int, packets: list[bytes]) -> int:
+        """Add packets of the stream, about ``limit`` bytes, with the acknowledgement that is due; return their bytes.
+
+        Those that are new and not special leave together, the others one by one.
+        """
+        buffer = self._receive_buffer
+        sent = self.sender.new_packets(limit, now) if not (self.due and buffer.has_gap()) else []
+        if not sent:
+            packet = self._data_packet(now, now_us)
+            if packet is None:
+                return 0
+            packets.append(packet)
+            return len(packet)
+        self.due = 0
+        self._advertised = window = buffer.window()
+        beginning = BEGINNING.pack(ST_DATA << 4 | VERSION, 0, self.send_id, now_us, self._reply_micro, window)
+        ack_nr = (buffer.next_seq - 1) & 0xFFFF
+        length = 0
+        for one in sent:
+            packet = b"".join((beginning, NUMBERS.pack(one.seq_nr, ack_nr), one.payload))
+            packets.append(packet)
+            length += len(packet)
+        return length
+
+    def _data_packet(self, now: float, now_us: int) -> bytes | None:
+        """Return the next packet of the stream, whatever kind it is, with the acknowledgement that is due, or None."""
         packet = self.sender.next_packet(now)
         if packet is None:
             return None

@@ -24,6 +24,11 @@ MAX_PAYLOAD: Final = 8138
 
 HEADER: Final = struct.Struct(">BBHIIIHH")
 """Type and version, first extension, connection id, timestamp, its difference, window, ``seq_nr``, ``ack_nr``."""
+BEGINNING: Final = struct.Struct(">BBHIII")
+NUMBERS: Final = struct.Struct(">HH")
+"""The two halves of a header: what packets that leave together have in common, and ``seq_nr`` and ``ack_nr``."""
+KIND_AND_SEQUENCE: Final = struct.Struct(">I12xH")
+"""Of a header: type and version, first extension and connection id as one number; ``seq_nr``."""
 
 
 @final

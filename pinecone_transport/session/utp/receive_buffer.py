@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from itertools import islice
 from typing import Final, final
 
 from pinecone_transport.session.utp.extensions import Fragment
 from pinecone_transport.session.utp.fragments import Fragments
-from pinecone_transport.session.utp.packet import MAX_SELECTIVE_ACK
+from pinecone_transport.session.utp.packet import HEADER_LENGTH, KIND_AND_SEQUENCE, MAX_SELECTIVE_ACK
 
 MAX_AHEAD: Final = 8 * MAX_SELECTIVE_ACK
 """How far ahead of the next one a packet may be, in packets: as far as can be acknowledged."""
@@ -87,6 +89,37 @@ class ReceiveBuffer:
         self.unacknowledged += len(payload)
         return payload
 
+    def run_length(self, packets: Sequence[bytes | memoryview], start: int, kind: int) -> int:
+        """Return how many packets from ``packets[start]`` on are of a kind, in order, next and within the window.
+
+        That is as many as `receive_run` may be given: none while anything is missing, or the end is known.
+
+        Args:
+            packets: Of any length.
+            start: The first that counts.
+            kind: The first four bytes of their headers, as a number.
+        """
+        if self._ahead or self._fragments or self._fin_seq is not None:
+            return 0
+        expected = self.next_seq
+        room = self._capacity - self.unacknowledged
+        stop = start
+        for packet in islice(packets, start, None):
+            length = len(packet) - HEADER_LENGTH
+            room -= length
+            if length < 0 or room < 0 or KIND_AND_SEQUENCE.unpack_from(packet) != (kind, expected):
+                break
+            expected = (expected + 1) & 0xFFFF
+            stop += 1
+        return stop - start
+
+    def receive_run(self, packets: Sequence[bytes | memoryview]) -> bytes:
+        """Take packets that `run_length` has counted; return their payload. `receive` of each does the same."""
+        payload = b"".join([memoryview(packet)[HEADER_LENGTH:] for packet in packets])
+        self.next_seq = (self.next_seq + len(packets)) & 0xFFFF
+        self.unacknowledged += len(payload)
+        return payload
+
     def receive_fragment(self, seq_nr: int, fragment: Fragment, payload: bytes) -> bytes | None:
         """Take a part of a packet; return what `receive` returns once all of it is there, and None before.
 
@@ -131,6 +164,10 @@ class ReceiveBuffer:
             following = (following + 1) & 0xFFFF
         self.next_seq = following
         return b"".join(parts)
+
+    def has_gap(self) -> bool:
+        """Tell whether anything is here that cannot be acknowledged but selectively."""
+        return bool(self._ahead)
 
     def selective_ack(self) -> bytes:
         """Return which packets after the missing one are here, as the extension has it; empty without a gap.

@@ -80,7 +80,7 @@ class Remote:
         return left
 
     def _take_data(self, left: int, now: float, now_us: int, packets: list[bytes]) -> int:
-        """Add data packets, one of each connection in turn."""
+        """Add data packets, one of each connection in turn, or many of one that is alone."""
         sending = self.sending
         while sending and left > 0:
             if not self.budget.has_room():
@@ -88,11 +88,10 @@ class Remote:
                 break
             stream, connection = next(iter(sending.items()))
             del sending[stream]
-            packet = connection.data_packet(now, now_us)
-            if packet is None:
+            length = connection.data_packets(1 if sending else left, now, now_us, packets)
+            if not length:
                 continue
-            left -= len(packet)
-            packets.append(packet)
+            left -= length
             if not connection.due:
                 self.control.pop(stream, None)
             if connection.has_data():

@@ -16,6 +16,9 @@ MAX_OUTSTANDING: Final = 255
 REORDERING: Final = 3
 """A packet is taken for lost when one that was sent so many packets later has arrived (RFC 9002 §6.1.1)."""
 
+_LARGE: Final = 16_384
+"""Bytes that cost more to copy than a packet of their own costs."""
+
 _IN_FLIGHT: Final = 0
 _LOST: Final = 1
 _ARRIVED: Final = 2
@@ -183,6 +186,38 @@ class SendBuffer:
         self.outstanding.append(packet)
         return packet
 
+    def send_new(self, limit: int, window: int, segment: int, now: float) -> list[SentPacket]:
+        """Return what leaves now of that which is new, about ``limit`` bytes, as `next_packet` and `sent` one by one.
+
+        Nothing while anything lost is to be sent, and neither the end nor a packet cut to fit a small window: that is
+        `next_packet`'s business.
+        """
+        packets: list[SentPacket] = []
+        outstanding = self.outstanding
+        count, length_left = self._budget.room()
+        count = min(count, MAX_OUTSTANDING - len(outstanding)) if not self._lost else 0
+        window -= self.held - self.waiting
+        seq_nr = self.next_seq
+        sent = 0
+        while self.waiting and sent < limit and sent < length_left and len(packets) < count:
+            length = self._next_length(segment)
+            if sent + length > window:
+                break
+            packet = SentPacket(ST_DATA, seq_nr, self._take(length))
+            self._order += 1
+            packet.order = self._order
+            packet.sends = packet.parts = 1
+            packet.stop = packet.parts_length = length
+            packet.sent_at = packet.parts_at = now
+            packet.status = _IN_FLIGHT
+            packets.append(packet)
+            seq_nr = (seq_nr + 1) & 0xFFFF
+            sent += length
+        if packets:
+            outstanding += packets
+            self._budget.take(len(packets), sent, now)
+        return packets
+
     def _cut(self, packet: SentPacket, segment: int) -> bool:
         """Decide how much of a lost packet leaves now, behind what has left of it; tell whether something is left over.
 
@@ -200,7 +235,7 @@ class SendBuffer:
             packet.parts_at = now
         packet.parts += 1
         packet.parts_length += packet.stop - packet.start
-        self._budget.take(packet.stop - packet.start, now)
+        self._budget.take(1, packet.stop - packet.start, now)
         if packet.stop == len(packet.payload):
             self._order += 1
             packet.order = self._order
@@ -326,11 +361,19 @@ class SendBuffer:
 
         Waiting for more window costs nothing as long as an acknowledgement is to come.
         """
-        length = min(segment, self.waiting)
+        length = self._next_length(segment)
         unacknowledged = self.held - self.waiting
         if length <= window - unacknowledged:
             return length
         return 0 if unacknowledged else window
+
+    def _next_length(self, segment: int) -> int:
+        """Return how many bytes the next new packet has, as far as windows allow.
+
+        A large piece is not joined with the next one: what is written in whole segments stays so, and is not copied.
+        """
+        rest = len(self._chunks[0]) - self._offset
+        return rest if _LARGE <= rest < segment <= 2 * rest else min(segment, self.waiting)
 
     def _take(self, length: int) -> bytes:
         self.waiting -= length

@@ -177,6 +177,15 @@ class Sender:
         """Tell whether `next_packet` returns one, unless what was lost arrives after all."""
         return self.buffer.can_send(self._window(), self.segment)
 
+    def new_packets(self, limit: int, now: float) -> list[SentPacket]:
+        """Return packets that leave now, about ``limit`` bytes: new ones alone, and nothing special about them."""
+        packets = self.buffer.send_new(limit, self._window(), self.segment, now)
+        if packets:
+            if self.timer.at == NEVER or packets[0] is self.buffer.outstanding[0]:
+                self.timer.start(now)
+            self._tail_at = self._next_tail(now)
+        return packets
+
     def next_packet(self, now: float) -> SentPacket | None:
         """Return the packet that leaves now, or None."""
         buffer = self.buffer

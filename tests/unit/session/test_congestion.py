@@ -138,14 +138,15 @@ def test_a_far_end_that_says_nothing_of_the_delay_has_none() -> None:
 def test_a_budget_is_bounded_by_packets_and_by_bytes() -> None:
     budget = Budget(Ledbat(256), RttEstimator(1.0), 20_000, 8192)
     for _ in range(2):
-        budget.take(8000, 1.0)
+        budget.take(1, 8000, 1.0)
     assert budget.has_room()
-    budget.take(8000, 1.0)
+    budget.take(1, 8000, 1.0)
     assert not budget.has_room()
     budget.release(1, 8000)
     for _ in range(12):
         assert budget.has_room()
-        budget.take(1, 1.0)
+        assert budget.room() > (0, 0)
+        budget.take(1, 1, 1.0)
     assert not budget.has_room()
     assert (budget.packets_in_flight, budget.bytes_in_flight) == (14, 16_012)
 
