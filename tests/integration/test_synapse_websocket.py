@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import ssl
@@ -123,9 +122,7 @@ class Nginx:
 def nginx(synapse: Synapse, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
     program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
     if program is None:
-        if os.environ.get("CI"):
-            pytest.fail("nginx is missing (Debian: nginx-light)")
-        pytest.skip("nginx is not installed")
+        pytest.skip("nginx is not installed (Debian: nginx-light)")
     directory = tmp_path_factory.mktemp("nginx")
     certificate(directory)
     port = free_port()
