@@ -25,7 +25,7 @@ class Interface:
         name: Such as ``eth0``.
         index: The system's number; another when one of the same name was made anew.
         addresses: With their networks; link-local ones without scope.
-        multicast: Whether it is up, can multicast, and has more than one node at its other end.
+        multicast: Whether it is switched on, can multicast, and has room for more than one node at its other end.
     """
 
     name: str
@@ -83,7 +83,8 @@ def network_interfaces() -> tuple[Interface, ...]:
             continue  # gone meanwhile
         flags = set(status.flags.split(","))
         own = tuple(_with_network(each.address, each.netmask) for each in addresses.get(name, ()) if _is_ip(each))
-        multicast = status.isup and "multicast" in flags and "pointopoint" not in flags
+        # Not `isup`: that comes and goes with the cable, and what is open may stay so until it is back.
+        multicast = {"up", "multicast"} <= flags and "pointopoint" not in flags
         found.append(Interface(name=name, index=index, addresses=own, multicast=multicast))
     return tuple(found[:MAX_INTERFACES])
 
