@@ -18,6 +18,7 @@ import yaml
 from pinecone_transport.errors import ConfigurationError, PineconeError
 
 _GROUP: Final = "pinecone.commands"
+_PING_TIMEOUT: Final = 60.0
 
 
 class _Commands(click.Group):
@@ -192,25 +193,80 @@ def _list(value: object, name: str) -> list[object]:
     return value
 
 
-@pinecone.command()
-@click.option(
-    "--control-socket",
-    metavar="PATH",
-    help="The running node's socket. Default: $XDG_RUNTIME_DIR/pinecone.sock, else ~/.pinecone.sock.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print everything, as one JSON object.")
-def status(control_socket: str | None, as_json: bool) -> None:
-    """Show a running node's key, its place in the overlay, its links, sessions and counters."""
+def _asks_a_node(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of commands that ask a running node."""
+    command = click.option("--json", "as_json", is_flag=True, help="Print everything, as one JSON object.")(command)
+    return click.option(
+        "--control-socket",
+        metavar="PATH",
+        help="The running node's socket. Default: $XDG_RUNTIME_DIR/pinecone.sock, else ~/.pinecone.sock.",
+    )(command)
+
+
+def _ask(control_socket: str | None, command: str, **arguments: Any) -> dict[str, Any]:
     from pinecone_transport.node.control import ask
 
     try:
-        answer = ask(control_socket or default_control_socket(), "status")
+        return ask(control_socket or default_control_socket(), command, **arguments)
     except PineconeError as error:
         raise _sentence(error) from error
+
+
+def _print(answer: dict[str, Any], as_json: bool, view: str) -> None:
+    """Print an answer as JSON, or by the function of `overlay_views` of this name."""
     if as_json:
         click.echo(json.dumps(answer, indent=2))
         return
-    show: Callable[[dict[str, Any]], None]
+    from rich.console import Console
+
+    from pinecone_transport.node import overlay_views
+
+    getattr(overlay_views, view)(answer, Console(highlight=False))
+
+
+@pinecone.command()
+@_asks_a_node
+def status(control_socket: str | None, as_json: bool) -> None:
+    """Show a running node's key, its place in the overlay, its links, sessions and counters."""
+    answer = _ask(control_socket, "status")
+    if as_json:
+        click.echo(json.dumps(answer, indent=2))
+        return
     from pinecone_transport.node.status_view import show
 
     show(answer)
+
+
+@pinecone.command()
+@_asks_a_node
+def peers(control_socket: str | None, as_json: bool) -> None:
+    """Show a running node's links, and why there is none to others that it knows of."""
+    _print(_ask(control_socket, "peers"), as_json, "show_peers")
+
+
+@pinecone.command()
+@_asks_a_node
+def tree(control_socket: str | None, as_json: bool) -> None:
+    """Show a running node's place in the overlay's tree, and that of its peers."""
+    _print(_ask(control_socket, "tree"), as_json, "show_tree")
+
+
+@pinecone.command()
+@_asks_a_node
+def routes(control_socket: str | None, as_json: bool) -> None:
+    """Show the routes by key that a running node has learnt."""
+    _print(_ask(control_socket, "routes"), as_json, "show_routes")
+
+
+@pinecone.command()
+@click.argument("key")
+@_asks_a_node
+def ping(key: str, control_socket: str | None, as_json: bool) -> None:
+    """Have a running node dial the node with this KEY, and time the session's set-up and one request.
+
+    KEY is a server name: 64 lower-case hex digits. Ends with status 1 if the node was not reached.
+    """
+    answer = _ask(control_socket, "ping", key=key, timeout=_PING_TIMEOUT)
+    _print(answer, as_json, "show_ping")
+    if answer["set_up"] is None:
+        raise SystemExit(1)

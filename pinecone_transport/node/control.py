@@ -1,6 +1,7 @@
 """The control socket: a unix socket for the node's owner alone. One JSON object a line, each way.
 
-A request is ``{"command": "status"}``; the answer is what the command returns, or ``{"error": "…"}``.
+A request is ``{"command": "status"}``, with the command's arguments beside it if it has any; the answer is what the
+command returns, or ``{"error": "…"}``. A client's requests are answered one after the other, in order.
 """
 
 from __future__ import annotations
@@ -10,20 +11,24 @@ import logging
 import os
 import socket
 import stat
+from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, Final, final
+from typing import Any, Final, TypeAlias, cast, final
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IDelayedCall, IListeningPort, IReactorTime, IReactorUNIX
 from twisted.internet.protocol import Factory
 from twisted.protocols.basic import LineOnlyReceiver
+from twisted.python.failure import Failure
 
 from pinecone_transport.errors import ConfigurationError, PineconeError
 
 logger = logging.getLogger("pinecone_transport.node")
 
-Command = Callable[[], Mapping[str, Any]]
+Command: TypeAlias = Callable[[Mapping[str, Any]], Mapping[str, Any] | Deferred[Mapping[str, Any]]]
+"""Gets the request, and answers at once or later. A `PineconeError` becomes the answer's ``error``."""
+
 
 LONGEST_REQUEST: Final = 4096
 IDLE_TIMEOUT: Final = 60
@@ -33,6 +38,7 @@ _MODE: Final = 0o600
 _OPTION: Final = "control_socket"
 _BACKLOG: Final = 16
 _ASK_TIMEOUT: Final = 5.0
+_MAX_WAITING: Final = 16
 
 
 class ControlError(PineconeError):
@@ -100,6 +106,8 @@ class _ControlProtocol(LineOnlyReceiver):
     def __init__(self, factory: _ControlFactory) -> None:
         self._factory = factory
         self._timeout: IDelayedCall | None = None
+        self._waiting: deque[bytes] = deque()
+        self._answering = False
 
     def connectionMade(self) -> None:
         self._factory.clients.add(self)
@@ -115,11 +123,27 @@ class _ControlProtocol(LineOnlyReceiver):
             self.transport.loseConnection()
 
     def lineReceived(self, line: bytes) -> None:
+        self._waiting.append(line)
+        if len(self._waiting) > _MAX_WAITING:
+            self._waiting.clear()
+            self.hang_up()
+        elif not self._answering:
+            self._answer_next()
+
+    def _answer_next(self) -> None:
+        if self._waiting and not self._answering:
+            self._answering = True
+            answering: Deferred[Mapping[str, Any]] = maybeDeferred(cast(Any, self._answer), self._waiting.popleft())
+            answering.addErrback(_error_of).addCallback(self._answered)
+
+    def _answered(self, answer: Mapping[str, Any]) -> None:
+        self._answering = False
         if self._timeout is not None and self._timeout.active() and self.transport is not None:
             self._timeout.reset(IDLE_TIMEOUT)
-            self.transport.write(json.dumps(self._answer(line), separators=(",", ":")).encode() + b"\n")
+            self.transport.write(json.dumps(answer, separators=(",", ":")).encode() + b"\n")
+            self._answer_next()
 
-    def _answer(self, line: bytes) -> Mapping[str, Any]:
+    def _answer(self, line: bytes) -> Mapping[str, Any] | Deferred[Mapping[str, Any]]:
         try:
             request = json.loads(line)
         except (ValueError, RecursionError):
@@ -129,24 +153,27 @@ class _ControlProtocol(LineOnlyReceiver):
         if command is None:
             known = ", ".join(sorted(self._factory.commands))
             return {"error": f"A request names a command; there are: {known}."}
-        try:
-            return command()
-        except Exception:
-            logger.exception("A command of the control socket failed")
-            return {"error": "The command failed; the node's log says why."}
+        return command(request)
 
 
-def ask(path: str, command: str) -> dict[str, Any]:
-    """Ask the node behind a control socket, blocking for at most 5 s.
+def _error_of(reason: Failure) -> Mapping[str, Any]:
+    if reason.check(PineconeError):
+        return {"error": str(reason.value)}
+    logger.error("A command of the control socket failed", exc_info=reason.value)
+    return {"error": "The command failed; the node's log says why."}
+
+
+def ask(path: str, command: str, *, timeout: float = _ASK_TIMEOUT, **arguments: object) -> dict[str, Any]:
+    """Ask the node behind a control socket, blocking for at most ``timeout`` seconds.
 
     Raises:
         ControlError: Nobody answers there, or the answer is an error.
     """
     try:
         with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(_ASK_TIMEOUT)
+            client.settimeout(timeout)
             client.connect(path)
-            client.sendall(json.dumps({"command": command}).encode() + b"\n")
+            client.sendall(json.dumps({**arguments, "command": command}).encode() + b"\n")
             with client.makefile("rb") as file:
                 answer = json.loads(file.readline())
     except FileNotFoundError:

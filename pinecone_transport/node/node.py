@@ -20,7 +20,7 @@ from pinecone_transport.identity import Identity, PublicKey
 from pinecone_transport.links import Link
 from pinecone_transport.node.admission import Admission, Rules
 from pinecone_transport.node.config import NodeConfig, needs_restart
-from pinecone_transport.node.control import ControlSocket
+from pinecone_transport.node.control import Command, ControlSocket
 from pinecone_transport.node.events import LinkDown
 from pinecone_transport.node.interfaces import Acceptor, INode, NodeObserver, StreamReceiver
 from pinecone_transport.node.link_table import LinkRecord, LinkTable
@@ -30,9 +30,12 @@ from pinecone_transport.node.status import (
     candidate_status,
     link_status,
     overlay_status,
+    peers_report,
+    routes_report,
     session_status,
     stack_counters,
     stream_status,
+    tree_report,
 )
 from pinecone_transport.node.streams import Streams
 from pinecone_transport.node.turns import NodeEvent, Turns
@@ -102,8 +105,14 @@ class Node(Service):
             ),
         )
         self._control: ControlSocket | None = None
+        self._commands: Final[dict[str, Command]] = {
+            "status": lambda _: self.status(),
+            "peers": lambda _: self.peers(),
+            "tree": lambda _: tree_report(self._stack),
+            "routes": lambda _: routes_report(self._stack, self._turns.now()),
+        }
         if config.control_socket is not None:
-            self._control = ControlSocket(reactor, config.control_socket, {"status": self.status})
+            self._control = ControlSocket(reactor, config.control_socket, self._commands)
         self._observers: list[NodeObserver] = []
         self._started_at: float | None = None
         self._all_links_lost: Deferred[None] | None = None
@@ -232,6 +241,14 @@ class Node(Service):
             "streams": [stream_status(record, now) for record in self._streams.records().values()],
             "counters": {**stack_counters(self._stack), "node": dict(self._links.counters)},
         }
+
+    def peers(self) -> dict[str, Any]:
+        """Return the links, and whom the sources of links know of: see `pinecone_transport.node.status`."""
+        return peers_report(self._links.records(), self._peerings.candidates(), self._stack, self._turns.now())
+
+    def add_command(self, name: str, command: Command) -> None:
+        """Have the control socket answer one more command."""
+        self._commands[name] = command
 
     def listening_addresses(self) -> list[str]:
         """Return the addresses that are listened on, with the ports that the system chose."""

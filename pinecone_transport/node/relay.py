@@ -6,8 +6,9 @@ import logging
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from twisted.internet.interfaces import IReactorCore, IReactorTime
 from twisted.python.log import PythonLoggingObserver
@@ -20,6 +21,10 @@ from pinecone_transport.node.lock import lock_key_file
 from pinecone_transport.node.node import Node
 
 logger = logging.getLogger("pinecone_transport.node")
+
+SERVICES: Final = "pinecone.services"
+"""Entry points of what other packages give a node that has no homeserver: functions that get the running node. They
+are found by name, since what is above the node is not imported by it."""
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorFromThreads
@@ -56,6 +61,8 @@ def run_relay(read_options: Callable[[], Mapping[str, object]], *, say: Callable
     if config.control_socket is not None:
         say(f"Control socket {config.control_socket}")
     sys.stdout.flush()
+    for service in entry_points(group=SERVICES):
+        service.load()(node)
     IReactorCore(reactor).addSystemEventTrigger("before", "shutdown", node.stopService)
     IReactorCore(reactor).run()
 

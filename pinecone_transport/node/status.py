@@ -5,9 +5,11 @@ Keys are 64 hex digits, times are ages in seconds, sizes are bytes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pinecone_transport.discovery import Candidate
+from pinecone_transport.links.round_trip import round_trip
 from pinecone_transport.node.link_table import LinkRecord
 from pinecone_transport.node.streams import StreamRecord
 from pinecone_transport.session import SessionInfo
@@ -54,6 +56,61 @@ def candidate_status(candidate: Candidate, now: float) -> dict[str, Any]:
         "reason": candidate.reason,
         "failures": candidate.failures,
         "seen": now - candidate.seen_at if candidate.seen_at is not None else None,
+    }
+
+
+def peers_report(
+    records: Sequence[LinkRecord], candidates: Sequence[Candidate], stack: Stack, now: float
+) -> dict[str, Any]:
+    """Return all links with their round trips, seconds, and all that the sources of links know of."""
+    rtts = {info.key: info.rtt for info in stack.socket.sessions()}
+    links = []
+    for record in records:
+        measured = round_trip(record.link)
+        links.append(
+            {
+                **link_status(record, stack, now),
+                "round_trip": measured if measured is not None else rtts.get(record.key) if record.key else None,
+            }
+        )
+    return {"links": links, "candidates": [candidate_status(found, now) for found in candidates]}
+
+
+def tree_report(stack: Stack) -> dict[str, Any]:
+    """Return our place in the tree, and that of each peer: ``None`` of one that has announced none yet."""
+    router = stack.router
+    return {
+        **overlay_status(stack),
+        "peers": [
+            {
+                "key": peer.key.hex(),
+                "port": peer.port,
+                "way": peer.type.name.lower(),
+                "root": peer.announcement.root_key.hex() if peer.announcement is not None else None,
+                "coordinates": list(peer.announcement.sender_coordinates) if peer.announcement is not None else None,
+            }
+            for peer in router.peers
+        ],
+    }
+
+
+def routes_report(stack: Stack, now: float) -> dict[str, Any]:
+    """Return the table of routes by key: by which port and peer, how old, with what sequence; lowest key first."""
+    state = stack.router.state
+    peers = {peer.port: peer.key.hex() for peer in stack.router.peers}
+    return {
+        "routes": [
+            {
+                "key": entry.key.hex(),
+                "port": entry.source,
+                "peer": peers.get(entry.source),
+                "age": now - entry.received_at,
+                "sequence": entry.sequence,
+                "root": entry.root_key.hex(),
+                "expired": entry.expired(now),
+            }
+            for entry in state.table
+        ]
     }
 
 

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pinecone_transport.node.view_text import duration, short, size
+
 
 def show(status: Mapping[str, Any], console: Console | None = None) -> None:
     """Print a node's status, as `Node.status` gives it."""
@@ -29,7 +31,7 @@ def _summary(status: Mapping[str, Any]) -> Table:
     parent, root = status["parent"], status["root"]
     rows = {
         "key": status["key"],
-        "up for": _duration(status["uptime"]),
+        "up for": duration(status["uptime"]),
         "listening on": ", ".join(status["listen"]) or "nothing",
         "coordinates": " ".join(map(str, status["coordinates"])) or "none: this node is the root",
         "root": root["key"],
@@ -50,13 +52,13 @@ def _links(links: list[Mapping[str, Any]]) -> Table:
     for link in links:
         table.add_row(
             str(link["port"] or ""),
-            _short(link["key"]) if link["key"] is not None else "shaking hands",
+            short(link["key"]) if link["key"] is not None else "shaking hands",
             link["way"],
             link["address"],
             link["direction"],
-            _duration(link["age"]),
-            _size(link["bytes_received"]),
-            _size(link["bytes_sent"]),
+            duration(link["age"]),
+            size(link["bytes_received"]),
+            size(link["bytes_sent"]),
         )
     return table
 
@@ -74,8 +76,8 @@ def _sessions(sessions: list[Mapping[str, Any]], streams: list[Mapping[str, Any]
             Text(key, overflow="fold"),
             str(len(by_key[key])),
             f"{1000 * session['rtt']:.1f} ms",
-            _size(sum(stream["bytes_received"] for stream in by_key[key])),
-            _size(sum(stream["bytes_sent"] for stream in by_key[key])),
+            size(sum(stream["bytes_received"] for stream in by_key[key])),
+            size(sum(stream["bytes_sent"] for stream in by_key[key])),
         )
     return table
 
@@ -89,23 +91,3 @@ def _counters(counters: Mapping[str, Mapping[str, int]]) -> Table:
         for name, count in sorted(counts.items()):
             table.add_row(machine, name, str(count))
     return table
-
-
-def _short(key: str) -> str:
-    return f"{key[:16]}…"
-
-
-def _duration(seconds: float) -> str:
-    whole = int(seconds)
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if whole >= 2 * length:
-            return f"{whole // length} {unit}"
-    return f"{whole} s"
-
-
-def _size(length: float) -> str:
-    for unit in ("B", "kB", "MB"):
-        if length < 10_000:
-            return f"{length:.0f} {unit}"
-        length /= 1000
-    return f"{length:.0f} GB"

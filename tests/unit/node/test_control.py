@@ -6,16 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
+from pinecone_transport.errors import LocalProtocolError
 from pinecone_transport.node import ConfigurationError
 from pinecone_transport.node.control import IDLE_TIMEOUT, LONGEST_REQUEST, ControlError, ControlSocket, ask
 
 
-def _fail() -> dict[str, Any]:
+def _fail(request: object) -> dict[str, Any]:
     raise RuntimeError("command")
+
+
+def _refuse(request: object) -> dict[str, Any]:
+    raise LocalProtocolError("not now")
 
 
 class ControlSocketTests(SynchronousTestCase):
@@ -24,7 +30,19 @@ class ControlSocketTests(SynchronousTestCase):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.path = str(Path(folder.name) / "s")
-        self.control = ControlSocket(self.reactor, self.path, {"status": lambda: {"key": "k"}, "fail": _fail})
+        self.later: list[Deferred[dict[str, Any]]] = []
+        self.commands = {
+            "status": lambda request: {"key": "k"},
+            "fail": _fail,
+            "refuse": _refuse,
+            "echo": lambda request: request,
+            "later": self._later,
+        }
+        self.control = ControlSocket(self.reactor, self.path, self.commands)
+
+    def _later(self, request: object) -> Deferred[dict[str, Any]]:
+        self.later.append(Deferred())
+        return self.later[-1]
 
     def _client(self) -> tuple[Any, StringTransport]:
         factory: Factory = self.reactor.unixServers[0][1]
@@ -47,6 +65,41 @@ class ControlSocketTests(SynchronousTestCase):
         self.control.start()
         answers = self._answers(b'{"command": "status"}\n{"command": "status"}\n')
         assert answers == [{"key": "k"}, {"key": "k"}]
+
+    def test_a_command_gets_its_arguments(self) -> None:
+        self.control.start()
+        request = {"command": "echo", "key": "ab"}
+        assert self._answers(json.dumps(request).encode() + b"\n") == [request]
+
+    def test_an_error_that_is_for_the_user_is_the_answer(self) -> None:
+        self.control.start()
+        assert self._answers(b'{"command": "refuse"}\n') == [{"error": "not now"}]
+
+    def test_who_answers_later_keeps_the_order(self) -> None:
+        self.control.start()
+        protocol, transport = self._client()
+        protocol.dataReceived(b'{"command": "later"}\n{"command": "status"}\n{"command": "later"}\n')
+        assert transport.value() == b""
+        self.later[0].callback({"first": 1})
+        assert transport.value() == b'{"first":1}\n{"key":"k"}\n'
+        with self.assertLogs("pinecone_transport.node", "ERROR"):
+            self.later[1].errback(RuntimeError("late"))
+        assert transport.value().endswith(b'{"error":"The command failed; the node\'s log says why."}\n')
+
+    def test_an_answer_for_whoever_has_gone_goes_nowhere(self) -> None:
+        self.control.start()
+        protocol, transport = self._client()
+        protocol.dataReceived(b'{"command": "later"}\n')
+        protocol.connectionLost(None)
+        self.later[0].callback({})
+        assert transport.value() == b""
+
+    def test_who_asks_faster_than_is_answered_is_hung_up_on(self) -> None:
+        self.control.start()
+        protocol, transport = self._client()
+        protocol.dataReceived(b'{"command": "later"}\n' * 18)
+        assert transport.disconnecting
+        assert len(self.later) == 1
 
     def test_what_is_no_request_gets_a_sentence(self) -> None:
         self.control.start()
