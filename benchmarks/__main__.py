@@ -15,7 +15,7 @@ from benchmarks.bench import FULL, QUICK, SMOKE, Bench, Plan
 from benchmarks.cases import Case
 from benchmarks.processes import HERE, ProcessFailedError
 from benchmarks.report import machine, terminal_table, write_json, write_markdown
-from benchmarks.rows import bad_links, cold, forwarding, go_nodes, inside, streams, upkeep
+from benchmarks.rows import bad_links, changes, cold, forwarding, go_nodes, inside, streams, upkeep
 
 Group = Callable[[Bench, Container[int]], list[Case]]
 
@@ -27,6 +27,7 @@ GROUPS: Final[tuple[Group, ...]] = (
     inside.measure,
     upkeep.measure,
     bad_links.measure,
+    changes.measure,
 )
 ALL_ROWS: Final = range(1, 18)
 QUICK_ROWS: Final = range(1, 11)

@@ -93,9 +93,9 @@ class Bench:
         """Start nodes of ours."""
         return self._kept(Own(self.folder, **options))
 
-    def go(self, sessions: str = "none", peers: Sequence[str] = (), version: str = OLD_QUIC) -> Go:
+    def go(self, sessions: str = "none", peers: Sequence[str] = (), version: str = OLD_QUIC, **options: Any) -> Go:
         """Start a Go peer."""
-        return self._kept(Go(self.go_programs[version], sessions, peers))
+        return self._kept(Go(self.go_programs[version], sessions, peers, **options))
 
     def python(self, module: str, **part: Any) -> Process:
         """Start another program of the benchmarks."""

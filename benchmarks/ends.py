@@ -115,10 +115,14 @@ class Go(End):
         program: Its path.
         sessions: ``quic``, ``utp``, ``probes``, or ``none`` for a relay.
         peers: Addresses that it dials.
+        hop_limiting: Whether frames end after 10 hops.
     """
 
-    def __init__(self, program: str, sessions: str = "none", peers: Sequence[str] = ()) -> None:
+    def __init__(
+        self, program: str, sessions: str = "none", peers: Sequence[str] = (), *, hop_limiting: bool = True
+    ) -> None:
         options = ["-sessions", sessions, "-peers", ",".join(peers), "-transfer-time", str(int(TRANSFER_PATIENCE))]
+        options.append(f"-hop-limiting={str(hop_limiting).lower()}")
         self.process = Process([program, *options])
         self.address = self.process.ready["listen"]
         self.servers = [f"http://{self.process.ready['key']}"]

@@ -70,7 +70,7 @@ func (n *node) load(o requestOptions, workers int, seconds float64) (*loadResult
 const (
 	probe        = 'P'
 	probed       = 'A'
-	probeSpacing = 100 * time.Millisecond
+	probeSpacing = 500 * time.Millisecond
 )
 
 // probes answers packets that ask whether this node is there, and notes answers to its own.
@@ -126,12 +126,14 @@ func (p *probes) probe(keys []string, timeout float64) (map[string]float64, erro
 		for key := range waiting {
 			_, _ = p.router.WriteTo([]byte{probe}, key)
 		}
-		time.Sleep(probeSpacing)
-		p.mutex.Lock()
-		for key := range p.answers {
-			delete(waiting, key)
+		for again := time.Now().Add(probeSpacing); len(waiting) > 0 && time.Now().Before(again); {
+			time.Sleep(probeSpacing / 50)
+			p.mutex.Lock()
+			for key := range p.answers {
+				delete(waiting, key)
+			}
+			p.mutex.Unlock()
 		}
-		p.mutex.Unlock()
 	}
 	return map[string]float64{"seconds": time.Since(started).Seconds()}, nil
 }

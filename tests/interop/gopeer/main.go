@@ -5,7 +5,7 @@
 // and with "error" where it failed. The first line written tells the node's key and where it listens. Answers come in
 // the order in which commands end. The program ends with its standard input. The router's log goes to standard error.
 //
-// As in Dendrite, hops are limited and wakeups broadcast.
+// As in Dendrite, hops are limited, unless an option says otherwise, and wakeups broadcast.
 package main
 
 import (
@@ -28,6 +28,7 @@ type options struct {
 	peers        string
 	sessions     string
 	transferTime int
+	hopLimiting  bool
 }
 
 func parseOptions() options {
@@ -37,6 +38,7 @@ func parseOptions() options {
 	flag.StringVar(&o.peers, "peers", "", "TCP addresses to keep peerings with, separated by commas")
 	flag.StringVar(&o.sessions, "sessions", "none", "quic, utp, probes, or none for a relay that has no use for packets")
 	flag.IntVar(&o.transferTime, "transfer-time", 10, "seconds that a request or an answer may take; Dendrite gives 10")
+	flag.BoolVar(&o.hopLimiting, "hop-limiting", true, "whether frames lose a hop at each node, of which they have 10")
 	flag.Parse()
 	return o
 }

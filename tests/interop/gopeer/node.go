@@ -38,7 +38,9 @@ func newNode(key ed25519.PrivateKey, o options) (*node, error) {
 	}
 	n.watchWakeups()
 	n.connections = connections.NewConnectionManager(n.router, nil)
-	n.router.EnableHopLimiting()
+	if o.hopLimiting {
+		n.router.EnableHopLimiting()
+	}
 	n.router.EnableWakeupBroadcasts()
 	if o.sessions == "probes" {
 		n.probes = newProbes(n.router)
