@@ -157,6 +157,7 @@ class Connection:
 
     def acknowledge(self, stream: Stream, length: int) -> None:
         """The owner is done with so many bytes."""
+        stream.unread -= length
         self.engine.consumed(stream.stream_id, length)
 
     def is_usable(self) -> bool:
@@ -232,7 +233,7 @@ class Connection:
         if self.state is State.ACCEPTING:
             times.append(self._begun_at + limits.handshake_timeout)
         elif self.state is State.OPEN:
-            if self.streams:
+            if self._is_pending():
                 times.append(self._ping_at())
             if not self.settled:
                 times.append(self.opened_at + limits.unread_timeout)
@@ -261,11 +262,14 @@ class Connection:
                 self._counters["connections that gave no sign"] += 1
                 self.error = StreamTimeoutError("the far end has forgotten the connection")
                 self.engine.end(0, is_application=True)
-        if self.streams and now >= self._ping_at():
+        if now >= self._ping_at() and self._is_pending():
             self._pinged_at = now
             self.engine.ping()
         if not self.settled and now >= self.opened_at + self._limits.unread_timeout:
             self._settle()
+
+    def _is_pending(self) -> bool:
+        return any(stream.is_pending() for stream in self.streams.values())
 
     def _ping_at(self) -> float:
         return max(self.engine.heard_at(), self._pinged_at) + self._limits.ping_after
@@ -341,15 +345,14 @@ class Connection:
         if stream_id & _UNIDIRECTIONAL:
             return None
         stream = Stream(next(self._numbers), self.key, now)
-        stream.connected = True
-        stream.connection = self
-        stream.stream_id = stream_id
-        self.streams[stream_id] = self._all_streams[stream.number] = stream
+        stream.accept(self, stream_id)
+        self._all_streams[stream.number] = stream
         events.append(StreamAccepted(stream.number, self.key))
         return stream
 
     def _take_data(self, stream: Stream, event: StreamDataReceived, events: list[SessionEvent]) -> None:
         if event.data:
+            stream.receive(len(event.data))
             events.append(StreamData(stream.number, event.data))
         if event.end_stream:
             stream.ended = True

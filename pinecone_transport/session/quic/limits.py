@@ -26,7 +26,8 @@ class QuicLimits:
         connect_timeout: Seconds after which a stream that got no connection fails.
         handshake_timeout: Seconds that a far node has for its handshake.
         idle_timeout: Seconds of silence that end a connection.
-        ping_after: Seconds of silence on a connection with streams after which the far end is asked for a sign.
+        ping_after: Seconds of silence on a connection where an answer is owed, or bytes wait for being taken, after
+            which the far end is asked for a sign.
         probe_timeout: Seconds that a far end in doubt has for such a sign, beside three round trips.
         doubt_after: Seconds of silence after which a connection is asked for a sign before a stream is opened on it.
         yield_time: Seconds that our dial stands back for one of the far end's.

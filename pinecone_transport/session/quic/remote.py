@@ -31,7 +31,7 @@ class Remote:
 
     __slots__ = (
         "_limits",
-        "_not_before",
+        "_newest_neglected",
         "_redial_at",
         "_refusals",
         "connections",
@@ -54,7 +54,7 @@ class Remote:
         self.strays: Final[list[bytes]] = []
         self.dial: Connection | None = None
         self.fresh_wanted = False
-        self._not_before = float("-inf")
+        self._newest_neglected = 0
         self._redial_at = float("-inf")
         self._refusals = 0
 
@@ -69,16 +69,25 @@ class Remote:
     def usable(self) -> Connection | None:
         """Return the connection that new streams go on: the newest that the far end is known to look at."""
         for connection in reversed(self.connections.values()):
-            if connection.is_usable() and connection.opened_at >= self._not_before:
+            if connection.is_usable() and not self.is_neglected(connection):
                 return connection
         return None
+
+    def is_neglected(self, connection: Connection) -> bool:
+        """Tell whether the far end may have lost sight of a connection: it takes streams of ours, and does not look."""
+        return connection.number <= self._newest_neglected
+
+    def rivals(self) -> list[Connection]:
+        """Return the half-open connections that would spare us a dial of our own."""
+        return [connection for connection in self.half_open() if not self.is_neglected(connection)]
 
     def refused(self, connection: Connection, now: float) -> None:
         """The far end has closed a connection of ours in favour of another one, or of none: dial again now.
 
-        It may also have lost sight of the connections that it had with us at that time (§8), so ours go on new ones.
+        A Go node then loses sight of all connections that it has with us, the one that it dialled itself included:
+        one more stream of ours is answered there, or none (§8). So ours go on a connection that is begun from now on.
         """
-        self._not_before = now
+        self._newest_neglected = max(self.connections)
         wait = 0.0
         if self._refusals >= _REDIALS_AT_ONCE:
             wait = min(_FIRST_WAIT * 2 ** (self._refusals - _REDIALS_AT_ONCE), _LONGEST_WAIT)

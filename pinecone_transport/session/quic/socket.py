@@ -376,7 +376,7 @@ class QuicSocket:
         engine.start(now)
         remote.dial = self._add(remote, engine, now)
         self._deadlines.schedule(remote.dial.number, remote.dial.deadline())
-        for rival in remote.half_open():
+        for rival in remote.rivals():
             self._let_go_first(rival, remote, now)
 
     def _begin(self, key: PublicKey, packet: bytes, destination: bytes, now: float) -> Connection | None:
@@ -462,7 +462,7 @@ class QuicSocket:
         """The far end has dialled us: what it had before it may have lost, and our own dial is not needed."""
         if connection.state is not State.OPEN:
             return
-        if remote.dial is not None:
+        if remote.dial is not None and not remote.is_neglected(connection):
             self._withdraw(remote.dial, remote, now)
         for other in remote.connections.values():
             if other is not connection:

@@ -27,9 +27,12 @@ class Stream:
         ended: Whether the far end has.
         deaf: Whether the far end does not want what we write.
         full: Whether the owner has found no room.
+        unread: Bytes that the owner was given and is not done with.
     """
 
     __slots__ = (
+        "_is_ours",
+        "_unanswered",
         "connected",
         "connection",
         "deaf",
@@ -42,6 +45,7 @@ class Stream:
         "retained",
         "retained_length",
         "stream_id",
+        "unread",
     )
 
     def __init__(self, number: int, key: PublicKey, opened_at: float) -> None:
@@ -57,6 +61,17 @@ class Stream:
         self.ended = False
         self.deaf = False
         self.full = False
+        self.unread = 0
+        self._is_ours = True
+        self._unanswered = False
+
+    def accept(self, connection: Connection, stream_id: int) -> None:
+        """Be one that the far end has opened."""
+        self.connected = True
+        self._is_ours = False
+        self.connection = connection
+        self.stream_id = stream_id
+        connection.streams[stream_id] = self
 
     def attach(self, connection: Connection) -> None:
         """Go on a connection, with all that was written."""
@@ -84,12 +99,29 @@ class Stream:
         """Take bytes of the owner."""
         if self.deaf:
             return
+        self._unanswered = self._is_ours
         connection = self.connection
         if connection is None or not connection.settled:
             self.retained.append(data)
             self.retained_length += len(data)
         if connection is not None:
             connection.engine.write(self.stream_id, data)
+
+    def receive(self, length: int) -> None:
+        """So many bytes of the far end's go to the owner."""
+        self._unanswered = not self._is_ours
+        self.unread += length
+
+    def is_pending(self) -> bool:
+        """Tell whether one end waits for the other: the opener for an answer, or bytes for being taken.
+
+        An answer is owed once the opener has written, or has ended its part, until the other end writes, or ends its.
+        """
+        connection = self.connection
+        if self.unread or (connection is not None and not self.deaf and connection.engine.unacknowledged(self.stream_id)):
+            return True
+        asked, answered = (self.finished, self.ended) if self._is_ours else (self.ended, self.finished)
+        return not answered and (asked or self._unanswered)
 
     def finish(self) -> None:
         """Take the owner's end."""

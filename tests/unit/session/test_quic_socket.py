@@ -117,15 +117,62 @@ def test_a_shutdown_is_noticed_at_once() -> None:
     assert (link.left.socket.connection_count, link.right.socket.connection_count) == (0, 0)
 
 
-def test_an_idle_connection_ends_after_fifteen_seconds_and_one_with_a_stream_lives() -> None:
+def test_a_connection_lives_as_long_as_an_answer_is_owed_and_fifteen_seconds_longer() -> None:
+    for asking in ("left", "right"):
+        link = QuicLink()
+        client = getattr(link, asking)
+        server = link.other(client)
+        left, right = link.open(client, b"question")
+        link.run(60)
+        assert (client.lost, server.lost) == ({}, {})
+        server.socket.write(right, b"answer", link.now)
+        link.run(14.5)
+        assert client.received(left) == b"answer"
+        assert (client.lost, server.lost) == ({}, {})
+        link.run(1.5)
+        assert (list(client.lost), list(server.lost)) == ([left], [right])
+        assert (link.left.socket.connection_count, link.right.socket.connection_count) == (0, 0)
+
+
+def test_a_stream_that_is_kept_for_more_questions_sends_nothing_between_them() -> None:
     link = QuicLink()
-    left, right = link.open()
+    left, right = link.open(data=b"question")
+    link.right.socket.write(right, b"answer", link.now)
+    link.run(1)
+    link.recording = True
+    link.run(13)
+    assert link.carried == []
+    link.left.socket.write(left, b"another", link.now)
     link.run(60)
+    assert link.right.received(right) == b"questionanother"
     assert (link.left.lost, link.right.lost) == ({}, {})
-    for side, stream in ((link.left, left), (link.right, right)):
-        side.socket.close(stream, link.now)
+
+
+def test_an_end_without_the_other_is_waited_for() -> None:
+    link = QuicLink()
+    left, right = link.open(data=b"question")
+    link.right.socket.write(right, b"half of the answer", link.now)
+    link.left.socket.close(left, link.now)
+    link.run(60)
+    link.right.socket.close(right, link.now)
+    link.run(1)
+    assert (link.left.closed, link.right.closed) == ({left}, {right})
     link.run(16)
     assert (link.left.socket.connection_count, link.right.socket.connection_count) == (0, 0)
+
+
+@pytest.mark.parametrize("length", [3, 1 << 20])
+def test_an_answer_that_its_owner_does_not_take_is_waited_for(length: int) -> None:
+    link = QuicLink()
+    left, right = link.open(data=b"question")
+    link.left.acknowledging = False
+    link.right.socket.write(right, bytes(min(length, link.right.socket.room(right))), link.now)
+    link.run(60)
+    assert (link.left.lost, link.right.lost) == ({}, {})
+    link.left.socket.acknowledge_received_data(left, len(link.left.received(left)), link.now)
+    link.left.acknowledging = True
+    link.run(16)
+    assert (list(link.left.lost), list(link.right.lost)) == ([left], [right])
 
 
 def test_a_cut_way_ends_streams_after_fifteen_seconds() -> None:
