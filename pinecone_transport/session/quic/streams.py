@@ -118,7 +118,9 @@ class Stream:
         An answer is owed once the opener has written, or has ended its part, until the other end writes, or ends its.
         """
         connection = self.connection
-        if self.unread or (connection is not None and not self.deaf and connection.engine.unacknowledged(self.stream_id)):
+        if self.unread or (
+            connection is not None and not self.deaf and connection.engine.unacknowledged(self.stream_id)
+        ):
             return True
         asked, answered = (self.finished, self.ended) if self._is_ours else (self.ended, self.finished)
         return not answered and (asked or self._unanswered)

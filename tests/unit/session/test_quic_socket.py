@@ -273,6 +273,43 @@ def test_a_replaced_connection_is_dialled_anew_with_what_was_written(refusals: i
     assert link.left.socket.counters["connections replaced"] == refusals
 
 
+class CrossingDialler(GoLike):
+    """Dials as well, whatever comes from the left in the meantime."""
+
+    def __init__(self, link: QuicLink) -> None:
+        super().__init__(link, 1)
+        self._dialler = QuicSocket(HIGH, random=Random(8), limits=link.quic_limits)
+
+    def dial(self) -> None:
+        self._dialler.connect(LOW.key, self.link.now)
+
+    def receive_packet(self, key: bytes, packet: bytes, now: float) -> list[object]:
+        if self._dialler.knows(key, packet):
+            self._dialler.receive_packet(key, packet, now)
+            return []
+        return super().receive_packet(key, packet, now)
+
+    def ready_keys(self) -> list[bytes]:
+        return list({*self._dialler.ready_keys(), *self._socket.ready_keys()})
+
+    def packets_to_send(self, key: bytes, limit: int, now: float) -> list[bytes]:
+        return self._dialler.packets_to_send(key, limit, now) + self._socket.packets_to_send(key, limit, now)
+
+
+@pytest.mark.parametrize("dialled_at", [0.011, 0.015, 0.019])
+def test_a_connection_of_the_far_ends_that_crossed_a_replaced_one_is_not_used(dialled_at: float) -> None:
+    link = QuicLink()
+    far = CrossingDialler(link)
+    stream = link.left.socket.connect(HIGH.key, link.now)
+    link.left.socket.write(stream, b"GET / HTTP/1.1", link.now)
+    link.run(dialled_at)
+    far.dial()
+    link.run(0.3)
+    assert link.left.socket.counters["connections replaced"] == 1
+    assert link.left.socket.connection_count == 2
+    assert list(link.right.data.values()) == [bytearray(b"GET / HTTP/1.1")]
+
+
 def test_a_far_end_that_has_forgotten_us_is_found_out_before_the_next_stream() -> None:
     link = QuicLink()
     left, _ = link.open()
