@@ -1,6 +1,7 @@
 """Streams over QUIC between Go nodes and ours, each in both roles, with both generations of quic-go."""
 
 import json
+import logging
 import os
 from random import Random
 from typing import Any
@@ -15,6 +16,8 @@ from tests.support.nodes import eventually
 
 pytestmark = pytest.mark.interop
 
+LOG = logging.getLogger(__name__)
+"""What took how long, with ``--log-cli-level=info``."""
 BYTES = int(os.environ.get("PINECONE_INTEROP_BYTES", "1000000"))
 """Of a transfer, each way."""
 REQUESTS = int(os.environ.get("PINECONE_INTEROP_REQUESTS", "150"))
@@ -100,7 +103,7 @@ async def test_simultaneous_dials_after_silence(network: MixedNetwork, quic: str
         theirs, ours = keys[2 * number : 2 * number + 2][:: 1 if number % 2 else -1]
         go = await network.go(theirs, quic=quic, sessions="quic")
         pairs.append((go, await network.own(ours, peers=[go.address])))
-    for go, own in pairs:
+    for _, own in pairs:
         await eventually(lambda own=own: own.node.status()["links"])
     random = Random(quic)
     slowest = []
@@ -109,7 +112,7 @@ async def test_simultaneous_dials_after_silence(network: MixedNetwork, quic: str
         answers = await side_by_side(soon_request(random, client, server) for client, server in requests)
         slowest.append(max(answer["seconds"] for answer in answers))
         await deferLater(reactor, SILENCE)
-    print(f"slowest answers by round: {' '.join(f'{seconds:.3f}' for seconds in slowest)}")
+    LOG.info("slowest of each round: %s", " ".join(f"{seconds:.3f}" for seconds in slowest))
     assert max(slowest) < 2.0
 
 
