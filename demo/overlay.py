@@ -34,7 +34,7 @@ def start_programs(state: State, programs: Programs) -> None:
     programs.start(
         "The relay",
         [
-            *(str(PROGRAMS / "pinecone"), "node", "--key-file", key_file, "--listen", listen),
+            *(str(PROGRAMS / "pinecone"), "node", "--key-file", key_file, "--listen", listen, "--no-lan"),
             *("--control-socket", control_socket(state.relay_folder)),
         ],
         state.relay_folder,

@@ -102,7 +102,7 @@ class State:
         return saved
 
     def _make_side(self, name: str, user: str, port: int, relay: str) -> Side:
-        homeserver = write_homeserver(self.folder / name, client_port=port, peers=[relay])
+        homeserver = write_homeserver(self.folder / name, client_port=port, peers=[relay], lan=False)
         return Side(
             name=name,
             server_name=homeserver.server_name,

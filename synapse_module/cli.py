@@ -59,6 +59,12 @@ def _checked(
     help="Connect to this node, such as relay.example.org:65432, and stay connected. May be given several times.",
 )
 @click.option(
+    "--lan/--no-lan",
+    default=True,
+    show_default=True,
+    help="Whether servers on the local networks are found without being named.",
+)
+@click.option(
     "--report-stats",
     type=click.Choice(["yes", "no"]),
     default="no",
@@ -75,6 +81,7 @@ def new_homeserver(  # noqa: PLR0917  # click gives them by name
     port: int,
     listen: tuple[str, ...],
     peer: tuple[str, ...],
+    lan: bool,
     report_stats: str,
     room_version: str | None,
 ) -> None:
@@ -90,6 +97,7 @@ def new_homeserver(  # noqa: PLR0917  # click gives them by name
             client_port=port,
             listen=listen,
             peers=peer,
+            lan=lan,
             report_stats=report_stats == "yes",
             room_version=room_version,
         )
@@ -97,10 +105,10 @@ def new_homeserver(  # noqa: PLR0917  # click gives them by name
         raise click.ClickException(str(error)) from None
     except OSError as error:
         raise click.ClickException(f"{error.filename or directory} cannot be written: {error.strerror}.") from None
-    click.echo(_what_next(homeserver, has_neighbours=bool(listen or peer)))
+    click.echo(_what_next(homeserver, has_neighbours=bool(listen or peer), lan=lan))
 
 
-def _what_next(homeserver: Homeserver, *, has_neighbours: bool) -> str:
+def _what_next(homeserver: Homeserver, *, has_neighbours: bool, lan: bool) -> str:
     config = shlex.quote(str(homeserver.config))
     text = f"""\
 The homeserver is in {homeserver.directory}, and its name, once and for all, is
@@ -116,8 +124,10 @@ Give it a user, while it runs:
 Log in with any Matrix client at {homeserver.client_url}
 """
     if not has_neighbours:
+        yet = "but those that it finds on its local networks" if lan else "yet"
         text += f"""
-It has no neighbours yet: put addresses under "listen" or "peers" at the end of
+It has no neighbours {yet}:
+put addresses under "listen" or "peers" at the end of
 {homeserver.config}, and look it over with
   pinecone check {config}
 """

@@ -71,7 +71,7 @@ def parse_options(options: Mapping[str, object]) -> ModuleConfig:
     profiles = options.get("profiles", True)
     if not isinstance(profiles, bool):
         raise ConfigurationError("profiles", f"should be true or false, not {profiles!r}.")
-    node = parse_node_config({name: value for name, value in options.items() if name not in _OWN})
+    node = parse_node_config({name: value for name, value in options.items() if name not in _OWN}, discover=True)
     return ModuleConfig(**attrs.asdict(node, recurse=False), profiles=profiles, websocket_path=_websocket_path(options))
 
 

@@ -50,6 +50,7 @@ def write_homeserver(
     client_port: int,
     listen: Iterable[str] = (),
     peers: Iterable[str] = (),
+    lan: bool = True,
     report_stats: bool = False,
     room_version: str | None = None,
     identity: Identity | None = None,
@@ -62,6 +63,7 @@ def write_homeserver(
         client_port: TCP port on loopback for the homeserver's users.
         listen: Where overlay links may come in, ``host:port``.
         peers: Nodes to dial, ``host:port``.
+        lan: Whether peers on the local networks are found without being named.
         report_stats: Whether Synapse reports statistics to its makers.
         room_version: Of new rooms, one of `ROOM_VERSIONS`; Synapse's own choice by default.
         identity: The key; a new one by default.
@@ -109,6 +111,7 @@ def write_homeserver(
             module=MODULE,
             listen=_list(listen),
             peers=_list(peers),
+            lan=_quoted(lan),
             control_socket=_quoted(control_socket if len(os.fsencode(control_socket)) <= MAX_SOCKET_PATH else None),
             settings=_further(settings),
         ),
@@ -238,6 +241,10 @@ modules:
       listen:$listen
       # Nodes to dial, such as "192.0.2.1:65432", and to dial again whenever the link to them is lost.
       peers:$peers
+      # Whether nodes on the local networks find this one, and it finds them, without being named.
+      sources:
+        lan:
+          enabled: $lan
       # Whether other servers may search for users of this one. They find those who are in public rooms here, or, with
       # user_directory.search_all_users, all.
       profiles: true

@@ -28,6 +28,8 @@ WATCHED: Final = 2.0
 SETTLING: Final = 6.0
 """Seconds until each node has bootstrapped."""
 
+COMMAND: Final = [sys.executable, "-m", "pinecone_transport.node.cli", "node"]
+
 
 def measure(bench: Bench, wanted: Container[int]) -> list[Case]:
     """Measure those of the rows that are wanted."""
@@ -59,7 +61,7 @@ def _idle_node(folder: Path) -> float:
     with tempfile.TemporaryDirectory() as temporary:
         paths = ["--key-file", f"{temporary}/key", "--control-socket", f"{temporary}/socket"]
         process = subprocess.Popen(
-            [sys.executable, "-m", "pinecone_transport.node.cli", "node", "--listen", "127.0.0.1:0", *paths],
+            [*COMMAND, "--no-lan", "--listen", "127.0.0.1:0", *paths],
             cwd=folder,
             stdout=subprocess.PIPE,
             text=True,

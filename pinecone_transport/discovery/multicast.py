@@ -178,7 +178,7 @@ class LanSource:
 
     def _announce(self) -> None:
         own_port = self._own_port()
-        if own_port is None:
+        if own_port is None or not self._ports:
             return
         announcement = encode_lan_announcement(self._key, own_port)
         for port in self._ports.values():

@@ -131,6 +131,11 @@ def keygen(path: str) -> None:
     default=None,
     help="Whether frames lose a hop at each node, as in Dendrite's networks. On by default.",
 )
+@click.option(
+    "--lan/--no-lan",
+    default=None,
+    help="Whether peers on the local networks are found without being named. On by default.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Log more.")
 def node(
     *,
@@ -140,6 +145,7 @@ def node(
     control_socket: str | None,
     config_file: str | None,
     hop_limiting: bool | None,
+    lan: bool | None,
     verbose: bool,
 ) -> None:
     """Run a node of the overlay without a homeserver: a relay.
@@ -160,7 +166,7 @@ def node(
         for name, more in (("listen", listen), ("peers", peers)):
             if more:
                 options[name] = [*_list(options.get(name), name), *more]
-        return options
+        return options if lan is None else _with_lan(options, lan)
 
     try:
         run_relay(read_options, say=click.echo, verbose=verbose)
@@ -183,6 +189,15 @@ def _read_config(path: str | None) -> dict[str, Any]:
     if not isinstance(options, dict):
         raise ConfigurationError("", f"{path} should have one option a line, such as `listen: ['[::]:65432']`.")
     return options
+
+
+def _with_lan(options: dict[str, Any], enabled: bool) -> dict[str, Any]:
+    """Return the options with those of the local network switched on or off; mistakes in them are left in."""
+    sources = options.get("sources") or {}
+    lan = sources.get("lan") or {} if isinstance(sources, dict) else None
+    if not isinstance(lan, dict):
+        return options
+    return {**options, "sources": {**sources, "lan": {**lan, "enabled": enabled}}}
 
 
 def _list(value: object, name: str) -> list[object]:

@@ -10,7 +10,7 @@ import attrs
 from pinecone_transport.errors import ConfigurationError, LocalProtocolError
 from pinecone_transport.identity import PublicKey, key_from_server_name
 
-DISCOVERING: Final[tuple[str, ...]] = ()
+DISCOVERING: Final = ("lan",)
 """Sources that find peers by themselves, without anything but being switched on."""
 
 _MAX_LINKS: Final = 253

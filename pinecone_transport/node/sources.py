@@ -12,23 +12,31 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IListeningPort, IReactorTCP
 
 from pinecone_transport.discovery import Dial, Listener
+from pinecone_transport.discovery.multicast import LanSource
 from pinecone_transport.links import HostPort, WebSocketListen, WebSocketUrl, dial_tcp, listen_tcp
 from pinecone_transport.node.config import NodeConfig
 from pinecone_transport.node.endpoint_sources import plan_endpoints
-from pinecone_transport.node.source_plans import Plan, StaticPlan, Surroundings, missing_package, static_plan
+from pinecone_transport.node.source_plans import (
+    Plan,
+    SourcePlan,
+    StaticPlan,
+    Surroundings,
+    missing_package,
+    static_plan,
+)
 
 ALL_IPV4: Final = "0.0.0.0"  # compared with, not listened on
 ALL_IPV6: Final = "::"
 
 
 def plan_sources(config: NodeConfig, surroundings: Surroundings) -> list[Plan]:
-    """Return a plan for each source that the configuration asks for.
+    """Return a plan for each source that the configuration asks for and does not switch off.
 
     Raises:
         ConfigurationError: What one of them needs is not installed.
     """
-    plans = [plan(config, surroundings) for plan in _PLANS]
-    return [plan for plan in plans if plan is not None] + plan_endpoints(config, surroundings)
+    plans = [*(plan(config, surroundings) for plan in _PLANS), *plan_endpoints(config, surroundings)]
+    return [plan for plan in plans if plan is not None and config.source(plan.name).enabled is not False]
 
 
 def _tcp(config: NodeConfig, surroundings: Surroundings) -> StaticPlan | None:
@@ -75,4 +83,24 @@ def _websocket(config: NodeConfig, surroundings: Surroundings) -> StaticPlan | N
     )
 
 
-_PLANS: Final[tuple[Callable[[NodeConfig, Surroundings], Plan | None], ...]] = (_tcp, _websocket)
+def _lan(config: NodeConfig, surroundings: Surroundings) -> SourcePlan | None:
+    options = config.source("lan")
+    if not options.enabled:
+        return None
+
+    def make() -> LanSource:
+        return LanSource(
+            surroundings.identity.key,
+            surroundings.owner,
+            interfaces=options.interfaces,
+            admits=surroundings.admits,
+            news=surroundings.network_changed,
+            reactor=surroundings.reactor,
+            clock=surroundings.clock,
+            look=surroundings.look,
+        )
+
+    return SourcePlan("lan", options.apart_from_rules(), make)
+
+
+_PLANS: Final[tuple[Callable[[NodeConfig, Surroundings], Plan | None], ...]] = (_tcp, _websocket, _lan)

@@ -28,6 +28,7 @@ def start(processes: list[subprocess.Popen[str]], folder: Path, name: str, *argu
         [
             *PINECONE,
             "node",
+            "--no-lan",
             "--key-file",
             str(folder / f"{name}.key"),
             "--control-socket",
@@ -105,7 +106,7 @@ def test_a_port_that_is_taken_is_one_sentence_and_status_1(
 ) -> None:
     address = start(processes, tmp_path, "first", "--listen", "127.0.0.1:0")["Listening"].removeprefix("on ")
     second = subprocess.run(
-        [*PINECONE, "node", "--key-file", str(tmp_path / "second.key"), "--listen", address],
+        [*PINECONE, "node", "--no-lan", "--key-file", str(tmp_path / "second.key"), "--listen", address],
         capture_output=True,
         text=True,
         check=False,
@@ -123,7 +124,7 @@ def test_a_second_node_with_the_same_key_is_refused_in_one_sentence(
 ) -> None:
     start(processes, tmp_path, "first", "--listen", "127.0.0.1:0")
     second = subprocess.run(
-        [*PINECONE, "node", "--key-file", str(tmp_path / "first.key"), "--listen", "127.0.0.1:0"],
+        [*PINECONE, "node", "--no-lan", "--key-file", str(tmp_path / "first.key"), "--listen", "127.0.0.1:0"],
         capture_output=True,
         text=True,
         check=False,

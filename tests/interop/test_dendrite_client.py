@@ -58,6 +58,7 @@ def homeserver(tmp_path_factory: pytest.TempPathFactory, go_peers: dict[str, str
         tmp_path_factory.mktemp("dendrite") / "homeserver",
         client_port=port,
         listen=[address],
+        lan=False,
         room_version="10",
         settings={
             **QUICK_SETTINGS,

@@ -51,7 +51,7 @@ class RelayProcess:
         self._output: _Output | None = None
 
     async def start(self) -> None:
-        command = [sys.executable, "-m", "pinecone_transport.node.cli", "node", "--listen", self.address]
+        command = [sys.executable, "-m", "pinecone_transport.node.cli", "node", "--no-lan", "--listen", self.address]
         output = _Output()
         reactor.spawnProcess(output, sys.executable, command + self._arguments, env=os.environ)
         self.address = await output.listening

@@ -120,7 +120,7 @@ class Relay(Process):
         self.address = f"127.0.0.1:{free_port()}"
         key_file, control = directory / "relay.key", directory / "relay.sock"
         options = ["--key-file", str(key_file), "--control-socket", str(control), "--listen", self.address]
-        command = [sys.executable, "-m", "pinecone_transport.node.cli", "node", *options]
+        command = [sys.executable, "-m", "pinecone_transport.node.cli", "node", "--no-lan", *options]
         super().__init__("relay", command, directory / "relay.log")
 
     def wait_until_up(self) -> None:
@@ -140,7 +140,7 @@ class Synapse(Process):
     def create(cls, name: str, directory: Path, peers: Iterable[str], **settings: object) -> Synapse:
         port = free_port()
         homeserver = write_homeserver(
-            directory / name, client_port=port, peers=peers, settings={**QUICK_SETTINGS, **settings}
+            directory / name, client_port=port, peers=peers, lan=False, settings={**QUICK_SETTINGS, **settings}
         )
         return cls(name, homeserver, port)
 

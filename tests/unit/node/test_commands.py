@@ -67,7 +67,7 @@ def test_a_node_does_not_start_with_a_mistake_in_its_options(
     if config is not None:
         (tmp_path / "config.yaml").write_text(config)
         arguments += ["--config", str(tmp_path / "config.yaml")]
-    result = run("node", *arguments)
+    result = run("node", "--no-lan", *arguments)
     assert result.exit_code == 1
     assert sentence in result.output
     assert len(result.output.splitlines()) == 1

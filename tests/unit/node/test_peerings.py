@@ -95,6 +95,20 @@ class PeeringsTests(SynchronousTestCase):
         assert len(self.reactor.tcpClients) == 5
         assert "interfaces have changed" in logged.output[0]
 
+    def test_the_local_networks_are_listened_to_only_if_that_is_asked_for(self) -> None:
+        assert self.peerings().addresses() == []
+        for options in ({"enabled": True}, {"enabled": True, "interfaces": ["eth7"]}):
+            peerings = self.peerings(sources={"lan": options})
+            peerings.listen()
+            assert len(self.reactor.tcpServers) == 1
+            # Nothing is announced: of the interfaces of this test none can multicast.
+            peerings.start()
+            peerings.stop()
+            self.reactor.tcpServers.clear()
+        peerings = self.peerings(sources={"lan": {"enabled": False}})
+        peerings.listen()
+        assert self.reactor.tcpServers == []
+
     def test_after_stop_nobody_is_dialled_and_nothing_watched(self) -> None:
         peerings = self.peerings(peers=["192.0.2.1:5"])
         peerings.start()

@@ -52,7 +52,9 @@ def test_a_new_homeserver_says_what_to_do_next(tmp_path: Path) -> None:
 
 
 def test_a_homeserver_without_neighbours_is_told_how_to_get_some(tmp_path: Path) -> None:
-    assert 'put addresses under "listen" or "peers"' in run(new_homeserver, tmp_path / "a").output
+    by_itself = run(new_homeserver, tmp_path / "a").output
+    assert "no neighbours but those that it finds on its local networks:\nput addresses under" in by_itself
+    assert "It has no neighbours yet:\nput addresses" in run(new_homeserver, tmp_path / "b", "--no-lan").output
 
 
 def test_a_directory_in_use_is_left_alone(made: Path) -> None:
@@ -182,7 +184,10 @@ WARNINGS: dict[str, tuple[Callable[[Settings], object], str]] = {
         lambda s: s.update(instance_map={"main": {"host": "localhost", "port": 9093}}),
         "worker_replication_secret: is not set",
     ),
-    "alone": (lambda s: options(s).update(peers=[]), "modules.0.config: has neither peers nor anything to listen on"),
+    "alone": (
+        lambda s: options(s).update(peers=[], sources={"lan": {"enabled": False}}),
+        "modules.0.config: has neither peers nor anything to listen on",
+    ),
 }
 
 

@@ -62,6 +62,7 @@ def test_peers_and_further_settings_are_in_the_file(tmp_path: Path) -> None:
     assert config["modules"][0]["config"] == {
         "listen": [],
         "peers": ["192.0.2.1:65432"],
+        "sources": {"lan": {"enabled": True}},
         "profiles": True,
         "control_socket": str(tmp_path / "pinecone.sock"),
     }
