@@ -5,7 +5,9 @@
 #   make test    the tests                                      ARGS="tests/unit -k tree"
 #   make interop the tests against Pinecone's own nodes (needs Go) and libtorrent
 #   make docs    the documentation, in docs/_build/html
-#   make bench   speed beside plain HTTPS                       ARGS="--quick"
+#   make bench   speed beside plain HTTPS and Go nodes          ARGS="--quick", ARGS="--rows 1,9"
+#   make bench-compare BASE=main~10                             ARGS="--rows 1,9"
+#   make soak    mixed load while links come and go             ARGS="--minutes 1"
 #   make coverage, make clean
 #
 # PYTHON=/path/to/python3.12 chooses the interpreter that .venv is made with.
@@ -15,7 +17,7 @@ BIN := $(VENV)/bin
 PACKAGES := pinecone_transport twisted_endpoints synapse_module
 ARGS ?=
 
-.PHONY: help demo check test interop docs bench coverage clean
+.PHONY: help demo check test interop docs bench bench-compare soak coverage clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -49,6 +51,12 @@ docs: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-demo
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-compare: $(VENV)/.installed-demo
+	@$(BIN)/python -m benchmarks.compare $(BASE) $(ARGS)
+
+soak: $(VENV)/.installed-demo
+	@$(BIN)/python -m benchmarks.soak $(ARGS)
 
 coverage: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term-missing tests/unit tests/property tests/fuzz $(ARGS)

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from benchmarks.bench import FULL, QUICK, SMOKE, Bench, Plan
 from benchmarks.cases import Case
+from benchmarks.charts import write_charts
 from benchmarks.processes import HERE, ProcessFailedError
 from benchmarks.report import machine, terminal_table, write_json, write_markdown
 from benchmarks.rows import bad_links, changes, cold, forwarding, go_nodes, inside, streams, upkeep
@@ -51,6 +52,8 @@ def main() -> int:
     console.print(machine(), highlight=False)
     if options.json:
         write_json(cases, options.json)
+    if options.charts:
+        write_charts(cases, options.charts)
     if options.markdown:
         about = [
             f"Before: {before}.",
@@ -74,8 +77,9 @@ def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Speed beside plain HTTPS and Go.")
     parser.add_argument("--quick", action="store_true", help="rows 1 to 10, smaller bodies, 3 repetitions")
     parser.add_argument("--smoke", action="store_true", help="one tiny repetition of a few rows")
-    parser.add_argument("--rows", type=_rows, help="such as 1,2,9")
+    parser.add_argument("--rows", type=rows_of, help="such as 1,2,9")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the cases there")
+    parser.add_argument("--charts", type=Path, metavar="FOLDER", help="draw charts there")
     parser.add_argument("--markdown", type=Path, metavar="PAGE", help="put the table into this page, between its marks")
     options = parser.parse_args()
     options.plan = SMOKE if options.smoke else QUICK if options.quick else FULL
@@ -84,7 +88,8 @@ def read_options() -> argparse.Namespace:
     return options
 
 
-def _rows(text: str) -> list[int]:
+def rows_of(text: str) -> list[int]:
+    """Return the rows that a command line names."""
     rows = [int(part) for part in text.split(",")]
     if not set(rows) <= set(ALL_ROWS):
         raise argparse.ArgumentTypeError("rows are 1 to 17")
