@@ -31,6 +31,8 @@ class GoPeer(ProcessProtocol):
         listen: Where it takes peerings; again the same for one that is restarted.
         peers: Addresses that it dials.
         transfer_time: Seconds that a request or an answer may take.
+        multicast: Whether it looks for peers on its local networks.
+        prefix: What the program is run by, such as ``/usr/sbin/ip netns exec …``.
 
     Attributes:
         ready: Fires when it listens.
@@ -48,6 +50,8 @@ class GoPeer(ProcessProtocol):
         listen: str = "127.0.0.1:0",
         peers: Sequence[str] = (),
         transfer_time: int = 60,
+        multicast: bool = False,
+        prefix: Sequence[str] = (),
     ) -> None:
         self.identity = identity
         self.name = identity.server_name
@@ -66,8 +70,10 @@ class GoPeer(ProcessProtocol):
             "-sessions": sessions,
             "-transfer-time": str(transfer_time),
         }
-        command = [program, *itertools.chain.from_iterable(arguments.items())]
-        self._process = reactor.spawnProcess(self, program, command, {"GOMAXPROCS": "2"})
+        command = [*prefix, program, *itertools.chain.from_iterable(arguments.items())]
+        if multicast:
+            command.append("-multicast")
+        self._process = reactor.spawnProcess(self, command[0], command, {"GOMAXPROCS": "2"})
 
     # What a node of a test can be asked
 

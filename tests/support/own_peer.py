@@ -6,10 +6,11 @@ import hashlib
 import io
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
-from treq import content as body_of
+from treq import collect
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError
 from twisted.web.client import FileBodyProducer
@@ -59,23 +60,32 @@ class OwnPeer:
 
     Args:
         identity: Its key.
-        listen: Where it takes peerings.
+        listen: Where it takes peerings; nowhere if empty.
         peers: Addresses that it dials.
+        sources: Options of sources of links.
 
     Attributes:
         lost_links: The reasons of `LinkDown`s.
         woken: Names of nodes whose wakeup broadcasts came.
     """
 
-    def __init__(self, identity: Identity, *, listen: str = "127.0.0.1:0", peers: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        *,
+        listen: str = "127.0.0.1:0",
+        peers: Sequence[str] = (),
+        sources: Mapping[str, object] | None = None,
+    ) -> None:
         self.identity = identity
         self.name = identity.server_name
         self.lost_links: list[str] = []
         self.woken: set[str] = set()
-        self.node = Node(identity, parse_node_config({"listen": [listen], "peers": peers}), reactor)
+        options = {"listen": [listen] if listen else [], "peers": peers, "sources": sources}
+        self.node = Node(identity, parse_node_config(options), reactor)
         self.node.subscribe(self._observe)
         self.node.startService()
-        self.address = self.node.listening_addresses()[0]
+        self.address = self.node.listening_addresses()[0] if listen else ""
         self.agent = PineconeAgent(self.node)
         PineconeServerEndpoint(self.node).listen(Site(_Paths()))
 
@@ -92,7 +102,15 @@ class OwnPeer:
         method = b"GET" if data is None else b"POST"
         asked = self.agent.request(method, url, headers, body)
         response = await asked.addTimeout(options.get("timeout", 60.0), reactor, _timed_out)
-        answer = await body_of(response)
+        pieces: list[bytes] = []
+        times = [reactor.seconds()]
+
+        def take(piece: bytes) -> None:
+            pieces.append(piece)
+            times.append(reactor.seconds())
+
+        await collect(response, take)
+        answer = b"".join(pieces)
         return {
             "status": response.code,
             "bytes": len(answer),
@@ -101,6 +119,7 @@ class OwnPeer:
             "sent": digest(data) if data is not None else "",
             "text": answer.decode() if len(answer) < 1024 else "",
             "seconds": reactor.seconds() - started_at,
+            "pause": max((later - earlier for earlier, later in pairwise(times)), default=0.0),
         }
 
     def streams(self) -> list[dict[str, Any]]:

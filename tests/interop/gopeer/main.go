@@ -29,6 +29,7 @@ type options struct {
 	sessions     string
 	transferTime int
 	hopLimiting  bool
+	multicast    bool
 }
 
 func parseOptions() options {
@@ -39,6 +40,7 @@ func parseOptions() options {
 	flag.StringVar(&o.sessions, "sessions", "none", "quic, utp, probes, or none for a relay that has no use for packets")
 	flag.IntVar(&o.transferTime, "transfer-time", 10, "seconds that a request or an answer may take; Dendrite gives 10")
 	flag.BoolVar(&o.hopLimiting, "hop-limiting", true, "whether frames lose a hop at each node, of which they have 10")
+	flag.BoolVar(&o.multicast, "multicast", false, "whether peers on the local networks are found by multicast")
 	flag.Parse()
 	return o
 }

@@ -15,6 +15,7 @@ import (
 	"sync"
 
 	"github.com/matrix-org/pinecone/connections"
+	"github.com/matrix-org/pinecone/multicast"
 	"github.com/matrix-org/pinecone/router"
 	"github.com/matrix-org/pinecone/router/events"
 )
@@ -61,6 +62,9 @@ func newNode(key ed25519.PrivateKey, o options) (*node, error) {
 		}
 		n.listen = listener.Addr().String()
 		go n.accept(listener, logger)
+	}
+	if o.multicast {
+		multicast.NewMulticast(logger, n.router).Start()
 	}
 	return n, nil
 }

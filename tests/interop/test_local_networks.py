@@ -1,0 +1,37 @@
+"""Go nodes and ours on the same local networks, in network namespaces: nobody is told any address."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_twisted
+
+from tests.support.lan_network import LanNetwork, linked
+from tests.support.namespaces import require_namespaces
+
+pytestmark = pytest.mark.interop
+
+
+@pytest_twisted.async_yield_fixture
+async def lans() -> AsyncIterator[LanNetwork]:
+    require_namespaces()
+    with LanNetwork("lan0", "lan1") as network:
+        yield network
+        await network.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_go_nodes_and_ours_find_one_another(lans: LanNetwork, go_peers: dict[str, str]) -> None:
+    same = lans.host("same", "lan0")
+    ours = await lans.own(lans.host("ours", "lan0"))
+    theirs = await lans.go(lans.host("theirs", "lan0"), go_peers["0.48"])
+    # On one machine, too, where both listen to the same group and port.
+    peers = (ours, theirs, await lans.own(same), await lans.go(same, go_peers["0.37"]))
+    for peer in peers:
+        await linked(peer, *(other for other in peers if other is not peer))
+    for asking in peers:
+        for asked in peers:
+            if asked is not asking:
+                assert (await asking.request(asked.name))["text"] == "pong"
+    assert {link["way"] for link in (await ours.state())["links"]} == {"lan"}
