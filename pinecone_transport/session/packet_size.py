@@ -19,6 +19,12 @@ _PACKET_TIME: Final = 0.005
 _LONGEST_PACKET_TIME: Final = 0.05
 """… and above which it is cut down to that at once."""
 _SHORTEST_SAMPLE: Final = 0.001
+_KNOWN_FOR: Final = 10.0
+"""Seconds for which what a busy path delivered says how large packets may be when it is not busy …"""
+_DOUBTS: Final = 4
+"""… times this, since a path may look busy whose nodes have had too little time."""
+_SHORTER: Final = 0.9
+"""By how much the round trip must have fallen for smaller packets to have been of use."""
 
 
 @final
@@ -32,7 +38,7 @@ class PacketSize:
         size: Bytes of a packet, header included.
     """
 
-    __slots__ = ("_delivered", "_heard_at", "_maximum", "_since", "size")
+    __slots__ = ("_cut_round_trip", "_delivered", "_heard_at", "_known", "_known_until", "_maximum", "_since", "size")
 
     def __init__(self, maximum: int) -> None:
         self.size = min(FIRST_SIZE, maximum)
@@ -40,6 +46,9 @@ class PacketSize:
         self._since = 0.0
         self._heard_at = 0.0
         self._delivered = 0
+        self._cut_round_trip = float("inf")
+        self._known = ORDINARY_SIZE
+        self._known_until = 0.0
 
     def begin(self, now: float) -> None:
         """Something leaves while nothing is under way: the time since the last answer says nothing of the path."""
@@ -64,15 +73,34 @@ class PacketSize:
         rate = self._delivered / elapsed
         self._since = now
         self._delivered = 0
+        fitting = int(rate * _PACKET_TIME)
         if not delayed:
             # The path may deliver more than was asked of it, but not less.
-            self.size = max(self.size, min(2 * self.size, self._maximum, max(int(rate * _PACKET_TIME), ORDINARY_SIZE)))
+            self._grow(max(fitting, ORDINARY_SIZE if now >= self._known_until else self._known))
         elif limited:
-            fitting = max(int(rate * _PACKET_TIME), MIN_SIZE)
-            if self.size > rate * _LONGEST_PACKET_TIME:
-                self.size = min(self.size, fitting)
-            elif self.size > 2 * fitting:
-                self.size //= 2
+            self._known = max(min(_DOUBTS * fitting, max(fitting, ORDINARY_SIZE)), FIRST_SIZE)
+            self._known_until = now + _KNOWN_FOR
+            self._fit(fitting, int(rate * _LONGEST_PACKET_TIME), round_trip)
+
+    def _grow(self, fitting: int) -> None:
+        size = min(2 * self.size, self._maximum, fitting)
+        if size > self.size:
+            self.size = size
+            self._cut_round_trip = float("inf")
+
+    def _fit(self, fitting: int, longest: int, round_trip: float) -> None:
+        """Follow the rate of a path that is busy: there it is all that the path delivers.
+
+        A path that is slow per packet, as one whose nodes have too little time, is faster with larger ones. So packets
+        are halved once more only if that has made the way shorter.
+        """
+        if fitting >= self.size:
+            self._grow(fitting)
+        elif self.size > longest:
+            self.size = max(fitting, min(FIRST_SIZE, longest), MIN_SIZE)
+        elif self.size > 2 * max(fitting, FIRST_SIZE) and round_trip < _SHORTER * self._cut_round_trip:
+            self.size //= 2
+            self._cut_round_trip = round_trip
 
     def on_timeout(self) -> float:
         """Nothing arrives, perhaps for the packets' size; return by how much they are smaller now."""

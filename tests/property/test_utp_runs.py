@@ -11,6 +11,7 @@ from pinecone_transport.session import SessionEvent, StreamAccepted, StreamData,
 from pinecone_transport.session.budget import Budget
 from pinecone_transport.session.utp import ST_DATA, ST_SYN, UtpPacket, decode_packet, encode_packet
 from pinecone_transport.session.utp.congestion import Ledbat
+from pinecone_transport.session.utp.memory import Memory
 from pinecone_transport.session.utp.rtt import RttEstimator
 from pinecone_transport.session.utp.send_buffer import SendBuffer
 from tests.support.virtual_link import LEFT_KEY, RIGHT_KEY
@@ -169,8 +170,8 @@ def test_packets_that_leave_together_are_those_that_leave_one_by_one(
 ) -> None:
     sides = []
     for _ in range(2):
-        budget = Budget(Ledbat(packets), RttEstimator(1.0), 200_000, 60_000)
-        sides.append((SendBuffer(0xFFF0, budget), budget))
+        budget = Budget(Ledbat(packets, RttEstimator(1.0)), RttEstimator(1.0), 200_000, 60_000)
+        sides.append((SendBuffer(0xFFF0, budget, Memory(1 << 30, 1 << 20)), budget))
     (fast, fast_budget), (plain, plain_budget) = sides
     for what, amount in script:
         if what == "send":

@@ -41,6 +41,14 @@ class Faults:
     cut: bool = False
     largest: int = 1 << 16
     """Packets of more bytes are lost."""
+    period: float = 0.0
+    """The nodes get to run once in so many seconds, …"""
+    share: float = 1.0
+    """… for this part of them, and what comes in between waits."""
+    rate: float = float("inf")
+    """Bytes per second each way; what is more waits in a queue without end."""
+    per_packet: float = 0.0
+    """Seconds that each packet keeps the path busy, whatever its size."""
 
 
 def without_extensions(_side: Side, packet: bytes) -> bytes:
@@ -131,6 +139,7 @@ class VirtualLink:
         """Makes another packet of each; None leaves them as they are."""
         self._arrivals: list[tuple[float, int, Side, bytes]] = []
         self._count = 0
+        self._busy_until = {True: 0.0, False: 0.0}
 
     def make_sides(self) -> tuple[Side, Side]:
         left = UtpSocket(random=Random(self.seed), limits=self.limits)
@@ -221,5 +230,11 @@ class VirtualLink:
             if random.random() < faults.corruption:
                 position = random.randrange(len(packet))
                 packet = packet[:position] + bytes((random.randrange(256),)) + packet[position + 1 :]
+            left = side is self.left
+            sent_at = max(self.now, self._busy_until[left]) + len(packet) / faults.rate + faults.per_packet
+            self._busy_until[left] = sent_at
+            at = sent_at + delay
+            if faults.period and at % faults.period > faults.share * faults.period:
+                at += faults.period - at % faults.period
             self._count += 1
-            heapq.heappush(self._arrivals, (self.now + delay, self._count, self.other(side), packet))
+            heapq.heappush(self._arrivals, (at, self._count, self.other(side), packet))

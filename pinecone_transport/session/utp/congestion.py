@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections import deque
 from typing import Final, Protocol, final
 
+from pinecone_transport.session.utp.rtt import RttEstimator
+
 INITIAL_WINDOW: Final = 14
 """Packets. A Go node's fair queue holds 16 frames of a flow; two are left for acknowledgements (§6)."""
 MIN_WINDOW: Final = 2
 TARGET_DELAY_US: Final = 20_000
-"""Queueing on the way that we put up with. 5 to 10 ms over the base was measured as loss-free; reactors that do other
-things for a while add as much noise."""
+"""Queueing on the way that we put up with at least. 5 to 10 ms over the base was measured as loss-free; reactors that
+do other things for a while add as much noise."""
+LONGEST_TARGET_DELAY_US: Final = 100_000
+"""And at most (RFC 6817 §2.4.2). Between the two it is a quarter of the shortest round trip: on a slow and long way a
+single packet is a queue of 20 ms."""
 BASE_DELAY_INTERVAL: Final = 60.0
 """Seconds after which the lowest delay is looked for afresh; it counts for twice as long."""
 
@@ -44,6 +49,7 @@ class Ledbat:
 
     Args:
         maximum: Packets that the window never exceeds.
+        rtt: Round trip times of the path.
     """
 
     __slots__ = (
@@ -54,13 +60,15 @@ class Ledbat:
         "_maximum",
         "_next_base",
         "_reduced_at",
+        "_rtt",
         "_threshold",
         "_timed_out",
         "delayed",
         "window",
     )
 
-    def __init__(self, maximum: int) -> None:
+    def __init__(self, maximum: int, rtt: RttEstimator) -> None:
+        self._rtt: Final = rtt
         self.window = float(min(INITIAL_WINDOW, maximum))
         self.delayed = False
         self._timed_out = False
@@ -75,7 +83,8 @@ class Ledbat:
 
     def on_acknowledged(self, packets: int, reply_micro: int, limited: bool, now: float) -> None:
         """Grow or shrink by the delay that the packets met."""
-        above = (self._queueing_delay(reply_micro, now) - TARGET_DELAY_US) / TARGET_DELAY_US
+        target = min(max(TARGET_DELAY_US, self._rtt.minimum * 250_000), LONGEST_TARGET_DELAY_US)
+        above = (self._queueing_delay(reply_micro, now) - target) / target
         window = self.window
         self.delayed = above > 0
         self._timed_out = False

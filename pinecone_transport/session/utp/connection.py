@@ -32,6 +32,7 @@ from pinecone_transport.session.utp.extensions import (
     options_of,
 )
 from pinecone_transport.session.utp.limits import UtpLimits
+from pinecone_transport.session.utp.memory import Memories
 from pinecone_transport.session.utp.packet import (
     BEGINNING,
     HEADER,
@@ -131,6 +132,7 @@ class Connection:
         first_seq: int,
         syn: UtpPacket | None,
         budget: Budget,
+        memories: Memories,
         limits: UtpLimits,
         counters: Counter[str],
         now: float,
@@ -163,17 +165,19 @@ class Connection:
             self.due = SYN_DUE
             self.send_id = (receive_id + 1) & 0xFFFF
             self.syn_seq = first_seq
-            self.sender = Sender((first_seq + 1) & 0xFFFF, budget, limits, counters, now)
+            self.sender = Sender((first_seq + 1) & 0xFFFF, budget, memories.sent, limits, counters, now)
             self.sender.timer.start(now)
-            self._receive_buffer = ReceiveBuffer(1, limits.receive_window, counters)
+            self._receive_buffer = ReceiveBuffer(1, limits.receive_window, memories.received, counters)
         else:
             self.state = State.SYN_RECEIVED
             self.due = ANSWER_DUE
             self.send_id = syn.connection_id
             self.syn_seq = syn.seq_nr
-            self.sender = Sender(first_seq, budget, limits, counters, now)
+            self.sender = Sender(first_seq, budget, memories.sent, limits, counters, now)
             self.sender.open(syn.wnd_size, now)
-            self._receive_buffer = ReceiveBuffer((syn.seq_nr + 1) & 0xFFFF, limits.receive_window, counters)
+            self._receive_buffer = ReceiveBuffer(
+                (syn.seq_nr + 1) & 0xFFFF, limits.receive_window, memories.received, counters
+            )
             self._reply_micro = _micro(now, syn.timestamp)
             if self._negotiate(syn) is not None:
                 self._answer = Options(FRAGMENTS, limits.largest_packet)
@@ -191,15 +195,20 @@ class Connection:
     def acknowledge_received_data(self, length: int) -> None:
         """The owner is done with so many bytes; the far end is told when that is a good part of the window."""
         buffer = self._receive_buffer
-        buffer.unacknowledged = max(0, buffer.unacknowledged - length)
-        if buffer.window() - self._advertised >= self._limits.receive_window // 4 and not buffer.ended:
+        buffer.give_back(length)
+        step = min(self._limits.receive_window // 4, self._limits.share)
+        if buffer.window() - self._advertised >= step and not buffer.ended:
             self.due |= ACK_DUE
 
     def end(self) -> None:
         """The connection is over without further words."""
         self._set_state(Input.END)
-        self.sender.buffer.discard()
         self.due = 0
+
+    def discard(self) -> None:
+        """Nothing that is here is of interest any more, however the connection ended."""
+        self.sender.buffer.discard()
+        self._receive_buffer.discard()
 
     def fail(self, error: PineconeError, events: list[SessionEvent]) -> None:
         """The connection is over for ``error``; one that the owner never heard of goes silently."""
@@ -328,7 +337,7 @@ class Connection:
     def take_early(self, data: bytes, events: list[SessionEvent]) -> None:
         """Take the beginning of the stream, which came with the SYN. The owner hears of it at once."""
         self._answer = Options(FRAGMENTS | EARLY, self._limits.largest_packet)
-        self._receive_buffer.unacknowledged += len(data)
+        self._receive_buffer.take_early(len(data))
         self._report(events)
         events.append(StreamData(self.stream, data))
 

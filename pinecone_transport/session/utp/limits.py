@@ -20,6 +20,9 @@ class UtpLimits:
         early_per_key: The same for one key.
         receive_window: Bytes per stream that may lie here without being acknowledged by the stream's owner.
         send_buffer: Bytes per stream that may wait for being sent and acknowledged by the far end.
+        memory: Bytes that all streams together may hold, of what they receive, and again of what they send; above that
+            a stream gets no more than its share.
+        share: Bytes of that which each stream has for certain.
         window_packets: Data packets in flight to one key at most, however fast its path is.
         window_bytes: The same in bytes.
         connections: Connections with all keys, as far as far nodes may dial us.
@@ -43,10 +46,12 @@ class UtpLimits:
     early_bytes: int = 2048
     early: int = 64
     early_per_key: int = 8
-    receive_window: int = 1 << 20
-    send_buffer: int = 1 << 20
+    receive_window: int = 4 << 20
+    send_buffer: int = 4 << 20
+    memory: int = 64 << 20
+    share: int = 1 << 18
     window_packets: int = 256
-    window_bytes: int = 2 << 20
+    window_bytes: int = 4 << 20
     connections: int = 4096
     kept_for_dials: int = 256
     connections_per_key: int = 256

@@ -9,6 +9,7 @@ from typing import Final, final
 
 from pinecone_transport.session.utp.extensions import Fragment
 from pinecone_transport.session.utp.fragments import Fragments
+from pinecone_transport.session.utp.memory import Memory
 from pinecone_transport.session.utp.packet import HEADER_LENGTH, KIND_AND_SEQUENCE, MAX_SELECTIVE_ACK
 
 MAX_AHEAD: Final = 8 * MAX_SELECTIVE_ACK
@@ -22,6 +23,7 @@ class ReceiveBuffer:
     Args:
         capacity: Bytes that may lie here or with the owner. At most twice as many are kept, and only if the far end
             sent more than it was told to.
+        memory: What all receive buffers may have.
         counters: Where what is dropped is counted.
 
     Attributes:
@@ -37,13 +39,15 @@ class ReceiveBuffer:
         "_counters",
         "_fin_seq",
         "_fragments",
+        "_memory",
         "ended",
         "next_seq",
         "unacknowledged",
     )
 
-    def __init__(self, next_seq: int, capacity: int, counters: Counter[str]) -> None:
+    def __init__(self, next_seq: int, capacity: int, memory: Memory, counters: Counter[str]) -> None:
         self._capacity: Final = capacity
+        self._memory: Final = memory
         self._counters: Final = counters
         self._ahead: dict[int, bytes] = {}
         self._ahead_bytes = 0
@@ -55,20 +59,45 @@ class ReceiveBuffer:
 
     def window(self) -> int:
         """Return how many more bytes may come, of those not yet here."""
-        return max(0, self._capacity - self.unacknowledged - self._ahead_bytes)
+        return self._memory.room(self._capacity, self.unacknowledged + self._ahead_bytes)
+
+    def _room_for_next(self, held: int = 0) -> int:
+        """Return how many bytes the missing packet may have, of which ``held`` are here.
+
+        It may come even if all the room is taken by what comes after it: a sender that heard of windows in the wrong
+        order has sent too much, and nothing else would ever make room again.
+        """
+        room = self._memory.room(self._capacity, self.unacknowledged + held)
+        return room if not self._ahead_bytes else max(room, self._capacity - self.unacknowledged - held)
+
+    def take_early(self, length: int) -> None:
+        """The beginning of the stream, so many bytes, came with the SYN."""
+        self.unacknowledged += length
+        self._memory.held += length
+
+    def give_back(self, length: int) -> None:
+        """The owner is done with so many bytes."""
+        length = min(length, self.unacknowledged)
+        self.unacknowledged -= length
+        self._memory.held -= length
+
+    def discard(self) -> None:
+        """The connection is over."""
+        self._memory.held -= self.unacknowledged + self._ahead_bytes
+        self._ahead.clear()
+        self._fragments.clear()
+        self._ahead_bytes = self.unacknowledged = 0
 
     def receive(self, seq_nr: int, payload: bytes, fin: bool) -> bytes | None:
         """Take a packet and return the bytes that are now in order, which may be none; None if nothing came in order.
 
-        What is returned counts against the window until ``unacknowledged`` is lowered.
+        What is returned counts against the window until `give_back`.
         """
         offset = (seq_nr - self.next_seq) & 0xFFFF
         if offset >= 0x8000 or self.ended or seq_nr in self._ahead:
             self._counters["duplicate packets"] += 1
             return None
-        # What is missing may come even if all the room is taken by what comes after it: a sender that heard of windows
-        # in the wrong order has sent too much, and nothing else would ever make room again.
-        room = self.window() if offset else self._capacity - self.unacknowledged
+        room = self.window() if offset else self._room_for_next()
         if offset > MAX_AHEAD or len(payload) > room or self._beyond_end(offset):
             self._counters["packets outside the window"] += 1
             return None
@@ -76,6 +105,7 @@ class ReceiveBuffer:
             self._forget_fragments(seq_nr)
         if fin and self._fin_seq is None:
             self._fin_seq = seq_nr
+        self._memory.held += len(payload)
         if offset:
             self._ahead[seq_nr] = payload
             self._ahead_bytes += len(payload)
@@ -102,7 +132,7 @@ class ReceiveBuffer:
         if self._ahead or self._fragments or self._fin_seq is not None:
             return 0
         expected = self.next_seq
-        room = self._capacity - self.unacknowledged
+        room = self._room_for_next()
         stop = start
         for packet in islice(packets, start, None):
             length = len(packet) - HEADER_LENGTH
@@ -118,6 +148,7 @@ class ReceiveBuffer:
         payload = b"".join([memoryview(packet)[HEADER_LENGTH:] for packet in packets])
         self.next_seq = (self.next_seq + len(packets)) & 0xFFFF
         self.unacknowledged += len(payload)
+        self._memory.held += len(payload)
         return payload
 
     def receive_fragment(self, seq_nr: int, fragment: Fragment, payload: bytes) -> bytes | None:
@@ -130,7 +161,7 @@ class ReceiveBuffer:
             self._counters["duplicate packets"] += 1
             return None
         fragments = self._fragments.get(seq_nr) or Fragments()
-        room = self.window() if offset else self._capacity - self.unacknowledged - fragments.held
+        room = self.window() if offset else self._room_for_next(fragments.held)
         fresh = sum(stop - start for start, stop in fragments.missing(fragment.offset, len(payload)))
         if not fresh or fresh > room or self._beyond_end(offset):
             self._counters["fragments of no use"] += 1
@@ -138,6 +169,7 @@ class ReceiveBuffer:
         fragments.add(fragment.offset, payload, fragment.last)
         self._fragments[seq_nr] = fragments
         self._ahead_bytes += fresh
+        self._memory.held += fresh
         whole = fragments.whole()
         if whole is None:
             return None
@@ -148,6 +180,7 @@ class ReceiveBuffer:
         fragments = self._fragments.pop(seq_nr, None)
         if fragments is not None:
             self._ahead_bytes -= fragments.held
+            self._memory.held -= fragments.held
 
     def _beyond_end(self, offset: int) -> bool:
         return self._fin_seq is not None and offset > (self._fin_seq - self.next_seq) & 0xFFFF

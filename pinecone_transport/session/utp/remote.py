@@ -29,9 +29,8 @@ class Remote:
 
     def __init__(self, limits: UtpLimits, deadlines: Deadlines) -> None:
         self._deadlines: Final = deadlines
-        self.budget: Final = Budget(
-            Ledbat(limits.window_packets), RttEstimator(limits.min_rto), limits.window_bytes, limits.largest_packet
-        )
+        rtt = RttEstimator(limits.min_rto)
+        self.budget: Final = Budget(Ledbat(limits.window_packets, rtt), rtt, limits.window_bytes, limits.largest_packet)
         self.connections: Final[dict[int, Connection]] = {}
         self.half_open: Final[dict[int, Connection]] = {}
         self.early: Final[dict[int, Connection]] = {}

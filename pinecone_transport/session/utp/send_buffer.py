@@ -8,6 +8,7 @@ from typing import Final, final
 
 from pinecone_transport.session.budget import Budget
 from pinecone_transport.session.utp.extensions import FRAGMENT_OVERHEAD
+from pinecone_transport.session.utp.memory import Memory
 from pinecone_transport.session.utp.packet import ST_DATA, ST_FIN
 from pinecone_transport.session.utp.rtt import NEVER
 
@@ -100,6 +101,7 @@ class SendBuffer:
         "_budget",
         "_chunks",
         "_lost",
+        "_memory",
         "_offset",
         "_order",
         "acked_seq",
@@ -113,8 +115,9 @@ class SendBuffer:
         "waiting",
     )
 
-    def __init__(self, first_seq: int, budget: Budget) -> None:
+    def __init__(self, first_seq: int, budget: Budget, memory: Memory) -> None:
         self._budget: Final = budget
+        self._memory: Final = memory
         self._chunks: deque[bytes] = deque()
         self._offset = 0
         self._lost: deque[SentPacket] = deque()
@@ -135,10 +138,14 @@ class SendBuffer:
         """The number of the next new packet."""
         return (self.acked_seq + 1 + len(self.outstanding)) & 0xFFFF
 
+    def space(self, capacity: int) -> int:
+        """Return how many bytes may be written, if there may be ``capacity`` in all."""
+        return self._memory.room(capacity, self.held)
+
     def write(self, data: bytes) -> None:
         """Queue bytes."""
         self._chunks.append(data)
-        self.held += len(data)
+        self._hold(len(data))
         self.waiting += len(data)
 
     def peek(self, limit: int) -> bytes:
@@ -149,7 +156,7 @@ class SendBuffer:
         """So many of the first bytes that wait have arrived by other means."""
         if length:
             self._take(length)
-            self.held -= length
+            self._hold(-length)
 
     def unsent(self) -> bool:
         """Tell whether there are bytes, or the end, that were never sent."""
@@ -267,7 +274,7 @@ class SendBuffer:
         return count
 
     def _arrived(self, packet: SentPacket, now: float) -> None:
-        self.held -= len(packet.payload)
+        self._hold(-len(packet.payload))
         if packet.status == _IN_FLIGHT and packet.sends == 1:
             # What was taken for lost says how long we waited, not how long the way is.
             self.sampled_at = max(self.sampled_at, packet.sent_at)
@@ -343,6 +350,11 @@ class SendBuffer:
         """The connection is over: nothing of it is in flight any more."""
         self.lose_all()
         self._lost.clear()
+        self._hold(-self.held)
+
+    def _hold(self, length: int) -> None:
+        self.held += length
+        self._memory.held += length
 
     def _lose(self, packet: SentPacket) -> None:
         packet.status = _LOST

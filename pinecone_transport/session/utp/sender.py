@@ -8,6 +8,7 @@ from typing import Final, final
 from pinecone_transport.session.budget import Budget
 from pinecone_transport.session.packet_size import MIN_SIZE
 from pinecone_transport.session.utp.limits import UtpLimits
+from pinecone_transport.session.utp.memory import Memory
 from pinecone_transport.session.utp.packet import HEADER_LENGTH, MAX_PAYLOAD, MAX_SELECTIVE_ACK, ST_STATE, UtpPacket
 from pinecone_transport.session.utp.rtt import NEVER, RepeatTimer
 from pinecone_transport.session.utp.send_buffer import SendBuffer, SentPacket
@@ -47,7 +48,9 @@ class Sender:
         "timer",
     )
 
-    def __init__(self, first_seq: int, budget: Budget, limits: UtpLimits, counters: Counter[str], now: float) -> None:
+    def __init__(  # noqa: PLR0917  # one caller, which has them all
+        self, first_seq: int, budget: Budget, memory: Memory, limits: UtpLimits, counters: Counter[str], now: float
+    ) -> None:
         self._budget: Final = budget
         self._counters: Final = counters
         self._limits: Final = limits
@@ -59,7 +62,7 @@ class Sender:
         self._tail_at = NEVER
         self._window_probe = False
         self._room_from: Final = min(MAX_PAYLOAD, limits.packet - OVERHEAD, limits.send_buffer)
-        self.buffer: Final = SendBuffer(first_seq, budget)
+        self.buffer: Final = SendBuffer(first_seq, budget, memory)
         # The same for all who do not say what they take; 0 once the far end has, and then it depends on the path.
         self._fixed_segment = min(MAX_PAYLOAD, limits.packet - OVERHEAD)
         self._largest = 0
@@ -91,7 +94,7 @@ class Sender:
 
     def space(self) -> int:
         """Return how many bytes the send buffer takes: what `room` said may come in several pieces."""
-        return 0 if self.buffer.finished else self._limits.send_buffer - self.buffer.held
+        return 0 if self.buffer.finished else self.buffer.space(self._limits.send_buffer)
 
     def write(self, data: bytes, now: float) -> None:
         """Queue bytes, at most `space`."""
@@ -141,7 +144,7 @@ class Sender:
         if self._window_shut():
             # It is alive and takes nothing: that is patience, not death.
             self.progress_at = now
-        if self._room_wanted and self._limits.send_buffer - buffer.held >= self._writable_from():
+        if self._room_wanted and buffer.space(self._limits.send_buffer) >= self._writable_from():
             self._room_wanted = False
             return True
         return False
@@ -265,5 +268,5 @@ class Sender:
         return self._peer_window == 0
 
     def _writable_from(self) -> int:
-        """Return the room from which on a waiting owner is told: a quarter, so that it writes large pieces."""
-        return max(self._room_from, self._limits.send_buffer // 4)
+        """Return the room from which on a waiting owner is told: enough for large pieces."""
+        return max(self._room_from, min(self._limits.send_buffer, self._limits.share) // 4)

@@ -20,6 +20,7 @@ from pinecone_transport.session.events import SessionEvent
 from pinecone_transport.session.utp.connection import Connection
 from pinecone_transport.session.utp.extensions import EARLY, options_of
 from pinecone_transport.session.utp.limits import UtpLimits
+from pinecone_transport.session.utp.memory import Memories
 from pinecone_transport.session.utp.packet import HEADER_LENGTH, ST_RESET, ST_SYN, UtpPacket, decode_packet
 from pinecone_transport.session.utp.remote import Remote
 from pinecone_transport.session.utp.states import State
@@ -63,6 +64,7 @@ class UtpSocket:
         self.counters: Final[Counter[str]] = Counter()
         self._random: Final = random
         self._limits: Final = limits or UtpLimits()
+        self._memories: Final = Memories(self._limits.memory, self._limits.share)
         self._remotes: Final[dict[PublicKey, Remote]] = {}
         self._streams: Final[dict[int, Connection]] = {}
         self._half_open: Final[dict[int, Connection]] = {}
@@ -340,6 +342,7 @@ class UtpSocket:
             first_seq=self._random.getrandbits(16),
             syn=syn,
             budget=remote.budget,
+            memories=self._memories,
             limits=self._limits,
             counters=self.counters,
             now=now,
@@ -440,6 +443,7 @@ class UtpSocket:
         if connection.due:
             # The far end's ST_FIN is still to be acknowledged.
             self._strays.add(connection.key, connection.control_packet(int(now * 1e6) & 0xFFFFFFFF))
+        connection.discard()
         remote.forget(connection)
         del self._streams[stream]
         self._deadlines.forget(stream)

@@ -10,7 +10,7 @@ BASE = 0xFFFFFF00
 
 def grown(window: int, maximum: int = 256) -> Ledbat:
     """Return one that has grown to about the window on a path without loss and delay."""
-    ledbat = Ledbat(maximum)
+    ledbat = Ledbat(maximum, RttEstimator(1.0))
     now = 0.0
     while ledbat.window < window:
         now += 0.01
@@ -19,12 +19,12 @@ def grown(window: int, maximum: int = 256) -> Ledbat:
 
 
 def test_it_begins_with_14_packets_or_less_if_less_is_allowed() -> None:
-    assert Ledbat(256).window == INITIAL_WINDOW == 14
-    assert Ledbat(5).window == 5
+    assert Ledbat(256, RttEstimator(1.0)).window == INITIAL_WINDOW == 14
+    assert Ledbat(5, RttEstimator(1.0)).window == 5
 
 
 def test_it_grows_by_an_eighth_a_round_trip_until_the_first_loss() -> None:
-    ledbat = Ledbat(256)
+    ledbat = Ledbat(256, RttEstimator(1.0))
     ledbat.on_acknowledged(14, BASE, True, 1.0)
     assert ledbat.window == 14 * 9 / 8
     for round_trip in range(100):
@@ -33,7 +33,7 @@ def test_it_grows_by_an_eighth_a_round_trip_until_the_first_loss() -> None:
 
 
 def test_it_does_not_grow_while_it_is_not_the_limit() -> None:
-    ledbat = Ledbat(256)
+    ledbat = Ledbat(256, RttEstimator(1.0))
     ledbat.on_acknowledged(14, BASE, False, 1.0)
     assert ledbat.window == 14
 
@@ -130,13 +130,13 @@ def test_a_clock_that_was_set_anew_is_a_new_base() -> None:
 
 
 def test_a_far_end_that_says_nothing_of_the_delay_has_none() -> None:
-    ledbat = Ledbat(256)
+    ledbat = Ledbat(256, RttEstimator(1.0))
     ledbat.on_acknowledged(14, 0, True, 1.0)
     assert ledbat.window > 14
 
 
 def test_a_budget_is_bounded_by_packets_and_by_bytes() -> None:
-    budget = Budget(Ledbat(256), RttEstimator(1.0), 20_000, 8192)
+    budget = Budget(Ledbat(256, RttEstimator(1.0)), RttEstimator(1.0), 20_000, 8192)
     for _ in range(2):
         budget.take(1, 8000, 1.0)
     assert budget.has_room()

@@ -17,6 +17,7 @@ from pinecone_transport.session import (
     StreamData,
     StreamEnded,
     StreamLost,
+    UtpLimits,
     UtpSocket,
 )
 from pinecone_transport.session.utp import (
@@ -206,7 +207,7 @@ def test_what_was_lost_is_repeated_once_the_gap_shows() -> None:
     replay = Replay(BY_NAME["the second of five data packets is lost once"], "dialler")
     replay.run()
     assert [packet.seq_nr for packet in replay.sent if packet.type == ST_DATA].count(3) > 1
-    assert replay.socket.room(1) == 1 << 20
+    assert replay.socket.room(1) == UtpLimits().send_buffer
 
 
 def test_three_go_resets_end_the_stream_once() -> None:

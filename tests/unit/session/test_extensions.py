@@ -300,10 +300,41 @@ def test_a_packet_takes_five_milliseconds_of_what_the_path_delivers() -> None:
     assert size.size == 30_000, "it still takes less than 50 ms"
     now += 0.02
     size.on_acknowledged(2000, 0.02, limited=True, delayed=True, now=now)
+    assert size.size == FIRST_SIZE, "smaller ones would be headers for a good part"
+    now += 0.02
+    size.on_acknowledged(100, 0.02, limited=True, delayed=True, now=now)
     assert size.size == MIN_SIZE
     now += 0.02
-    size.on_acknowledged(2000, 0.02, limited=True, delayed=True, now=now)
+    size.on_acknowledged(100, 0.02, limited=True, delayed=True, now=now)
     assert size.size == MIN_SIZE
+
+
+def test_packets_are_halved_once_more_only_if_that_has_made_the_way_shorter() -> None:
+    size = PacketSize(60_000)
+    for step in range(1, 8):
+        size.on_acknowledged(6_250_000, 0.02, limited=True, delayed=False, now=step / 2)
+    assert size.size == 60_000
+    sizes = []
+    for step, round_trip in enumerate((0.1, 0.1, 0.095, 0.08, 0.08)):
+        size.on_acknowledged(256_000, round_trip, limited=True, delayed=True, now=3.7 + step / 5)
+        sizes.append(size.size)
+    assert sizes == [30_000, 30_000, 30_000, 15_000, 15_000]
+
+
+def test_a_busy_path_that_delivers_more_gets_larger_packets_though_they_wait() -> None:
+    size = PacketSize(60_000)
+    for step in range(1, 8):
+        size.on_acknowledged(1_000_000, 0.02, limited=True, delayed=True, now=step / 20)
+    assert size.size == 60_000
+
+
+def test_what_a_busy_path_delivered_is_remembered_for_ten_seconds() -> None:
+    size = PacketSize(60_000)
+    size.on_acknowledged(50_000, 0.02, limited=True, delayed=True, now=1.0)
+    size.on_acknowledged(50_000, 0.02, limited=True, delayed=False, now=2.0)
+    assert size.size == FIRST_SIZE
+    size.on_acknowledged(50_000, 0.02, limited=True, delayed=False, now=12.0)
+    assert size.size == 2 * FIRST_SIZE
 
 
 def test_time_without_anything_under_way_is_no_part_of_the_rate() -> None:
