@@ -63,7 +63,7 @@ class MemoryNetworkTests(SynchronousTestCase):
         assert (server.received, client.received) == (data, data[::-1])
 
     def test_a_paused_reader_halts_its_writer_and_loses_nothing(self) -> None:
-        data = hashlib.shake_256(b"paused").digest(8_000_000)
+        data = hashlib.shake_256(b"paused").digest(12_000_000)
         client = self.network.result_of(self.dial(self.bob.identity.key))
         self.network.advance_until(lambda: self.servers.made)
         server = self.servers.made[0]
