@@ -24,7 +24,8 @@ def go_peers() -> dict[str, str]:
 
 
 @pytest_twisted.async_yield_fixture
-async def network(go_peers: dict[str, str]) -> AsyncIterator[MixedNetwork]:
-    made = MixedNetwork(go_peers)
+async def network(go_peers: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[MixedNetwork]:
+    made = MixedNetwork(go_peers, tmp_path_factory.mktemp("n"))  # a short name: sockets are there
     yield made
     await made.stop_all()
+    assert made.faults() == []

@@ -1,25 +1,13 @@
 """One tree and one snake again, after links and nodes of a mixed network came and went."""
 
-import os
-
 import pytest
 import pytest_twisted
-from twisted.internet import reactor
-from twisted.internet.task import deferLater
 
 from pinecone_transport.identity import Identity
 from tests.support.frame_relay import FrameRelay
-from tests.support.go_peer import GoPeer
-from tests.support.mixed_network import GO, OWN, MixedNetwork, identities, side_by_side
-from tests.support.own_peer import OwnPeer
+from tests.support.mixed_network import GO, OWN, MixedNetwork, identities
 
 pytestmark = pytest.mark.interop
-
-SIDE_BY_SIDE = float(os.environ.get("PINECONE_INTEROP_SECONDS", "8"))
-"""Seconds that a network is watched for lost links."""
-
-MALFORMED = {"bootstrap malformed", "bootstrap with a bad signature", "frame of unknown type", "announcement too long"}
-"""What a node of ours counts that a Go node never sends."""
 
 
 async def ring_with_a_cut(network: MixedNetwork, kinds: str, keys: list[Identity]) -> FrameRelay:
@@ -41,7 +29,6 @@ async def test_a_ring_that_is_cut_becomes_a_line_and_a_ring_again(network: Mixed
     relay.mend()
     await network.settled(len(kinds))
     await network.assert_all_reach_all()
-    assert relay.harmful == []
 
 
 @pytest.mark.parametrize("killed", [2, 3])
@@ -89,30 +76,3 @@ async def test_a_second_link_between_two_nodes_takes_over_when_the_first_is_cut(
     await network.settled(1)
     await network.assert_all_reach_all()
     assert len(own.lost_links) == 1
-
-
-@pytest_twisted.ensureDeferred
-async def test_no_link_is_lost_while_nodes_run_side_by_side(network: MixedNetwork) -> None:
-    kinds = "gogo"
-    keys = identities("side by side", len(kinds))
-    edges = [(0, 1), (1, 2), (2, 3), (0, 3), (0, 2), (1, 3)]
-    await network.start_graph(kinds, edges[:-1], keys)
-    relay = network.relay(network.peers[1].address)
-    await network.start(OWN, Identity.generate(), peers=[relay.address])
-    await network.settled(len(edges))
-    until = reactor.seconds() + SIDE_BY_SIDE
-    while reactor.seconds() < until:
-        await network.assert_all_reach_all()
-        await deferLater(reactor, 0.5)
-    assert network.lost_links() == []
-    assert relay.harmful == []
-    states = await side_by_side(peer.state() for peer in network.peers)
-    for kind in (GoPeer, OwnPeer):
-        names = {peer.name for peer in network.peers if isinstance(peer, kind)}
-        heard = [names & {*state["wakeups"]} for state in states if state["key"] not in names]
-        assert any(heard)
-        # Those at the start are dropped where nodes do not know the one root yet; the next come after 60 s.
-        assert SIDE_BY_SIDE < 65 or all(some == names for some in heard)
-    for state in states:
-        reasons = {reason for machine in state.get("counters", {}).values() for reason in machine}
-        assert not MALFORMED & reasons

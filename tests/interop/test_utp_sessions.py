@@ -89,7 +89,7 @@ async def test_transfers_survive_loss_and_reordering(network: MixedNetwork, clie
     relay = network.relays[0]
     assert relay.dropped
     assert relay.delayed
-    assert relay.harmful == []
+    assert relay.faults == []
 
 
 async def start_line(network: MixedNetwork, end: str, relay: str) -> tuple[Peer, Peer]:

@@ -9,9 +9,9 @@ from twisted.internet.defer import maybeDeferred
 from twisted.internet.protocol import ClientFactory, Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
+from tests.support.strict_frames import HEADER_LENGTH, TRAFFIC, fault_in_frame
+
 HANDSHAKE_LENGTH = 104
-HEADER_LENGTH = 10
-TRAFFIC = 3
 
 
 class FrameRelay:
@@ -28,7 +28,7 @@ class FrameRelay:
         address: That it listens on.
         dropped: Frames that it dropped.
         delayed: Frames that it held back.
-        harmful: Frames that would end a Go process: their length is less than a header's, or the magic is missing.
+        faults: What was wrong with frames, in either direction, by the strict reading; each of them ended its link.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class FrameRelay:
         self.random = Random(seed)
         self.dropped = 0
         self.delayed = 0
-        self.harmful: list[bytes] = []
+        self.faults: list[str] = []
         host, _, port = target.rpartition(":")
         self.target = (host, int(port))
         self.connected = True
@@ -89,14 +89,18 @@ class _End(Protocol):
             self.shaken = True
             self.send(self.take(HANDSHAKE_LENGTH))
         while self.shaken and len(self.buffer) >= HEADER_LENGTH:
-            length = int.from_bytes(self.buffer[8:10], "big")
-            if length < HEADER_LENGTH or self.buffer[:4] != b"pine":
-                self.relay.harmful.append(bytes(self.buffer))
-                self.transport.abortConnection()
-                return
+            # Where there is no length to be trusted, the header is enough to be judged by.
+            length = int.from_bytes(self.buffer[8:10], "big") if self.buffer.startswith(b"pine") else 0
+            length = max(HEADER_LENGTH, length)
             if len(self.buffer) < length:
                 return
-            self.pass_on(self.take(length))
+            frame = self.take(length)
+            fault = fault_in_frame(frame)
+            if fault is not None:
+                self.relay.faults.append(f"{fault}: {frame.hex()}")
+                self.transport.abortConnection()
+                return
+            self.pass_on(frame)
 
     def take(self, length: int) -> bytes:
         taken = bytes(self.buffer[:length])

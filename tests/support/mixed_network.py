@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Coroutine, Iterable, Sequence
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -13,12 +15,13 @@ from twisted.internet.task import deferLater
 from pinecone_transport.identity import Identity
 from tests.support.frame_relay import FrameRelay
 from tests.support.go_peer import GoPeer
+from tests.support.node_process import NodeProcess
 from tests.support.own_peer import OwnPeer
 
-Peer = GoPeer | OwnPeer
+Peer = GoPeer | OwnPeer | NodeProcess
 
-GO, OWN = "g", "o"
-OLD_QUIC = "0.37"
+GO, OWN, PROCESS = "g", "o", "p"
+"""Go nodes; ours, in this process; ours, each in a process of its own."""
 
 
 class MixedNetwork:
@@ -26,20 +29,26 @@ class MixedNetwork:
 
     Args:
         programs: The Go peers' paths by the version of quic-go.
+        folder: For what processes keep.
 
     Attributes:
+        sessions: What Go nodes speak where nothing else is said, ``utp`` or ``quic``.
         peers: Those that run, in the order of their start.
         relays: Those of frames, likewise.
     """
 
-    def __init__(self, programs: dict[str, str]) -> None:
+    def __init__(self, programs: dict[str, str], folder: Path) -> None:
         self.programs = programs
+        self.folder = folder
+        self.sessions = "utp"
         self.peers: list[Peer] = []
         self.relays: list[FrameRelay] = []
+        self._versions = itertools.cycle(sorted(programs))
 
-    async def go(self, identity: Identity, *, quic: str = OLD_QUIC, **options: Any) -> GoPeer:
-        """Start a Go node."""
-        peer = GoPeer(self.programs[quic], identity, **options)
+    async def go(self, identity: Identity, *, quic: str | None = None, **options: Any) -> GoPeer:
+        """Start a Go node; without a version of quic-go it has the one that the Go node before it has not."""
+        program = self.programs[next(self._versions) if quic is None else quic]
+        peer = GoPeer(program, identity, **{"sessions": self.sessions, **options})
         self.peers.append(peer)
         await peer.ready
         return peer
@@ -50,16 +59,29 @@ class MixedNetwork:
         self.peers.append(peer)
         return peer
 
+    async def process(self, identity: Identity, **options: Any) -> NodeProcess:
+        """Start a node of ours as a process."""
+        peer = NodeProcess(self.folder, identity, **options)
+        self.peers.append(peer)
+        await peer.start()
+        return peer
+
     async def start(self, kind: str, identity: Identity, **options: Any) -> Peer:
-        """Start a node of the kind `GO` or `OWN`."""
-        return await (self.go(identity, **options) if kind == GO else self.own(identity, **options))
+        """Start a node of the kind `GO`, `OWN` or `PROCESS`."""
+        if kind == GO:
+            return await self.go(identity, **options)
+        return await (self.own(identity, **options) if kind == OWN else self.process(identity, **options))
 
     async def start_graph(self, kinds: str, edges: Iterable[tuple[int, int]], identities: Sequence[Identity]) -> None:
-        """Start nodes that are joined so: the later of two dials the earlier."""
+        """Start nodes that are joined so: the later of two dials the earlier. Relays watch links of Go's with ours."""
         edges = list(edges)
         first = len(self.peers)
         for number, (kind, identity) in enumerate(zip(kinds, identities, strict=True)):
-            addresses = [self.peers[first + min(edge)].address for edge in edges if max(edge) == number]
+            addresses = []
+            for earlier in [min(edge) for edge in edges if max(edge) == number]:
+                address = self.peers[first + earlier].address
+                is_mixed = (kind == GO) is not (kinds[earlier] == GO)
+                addresses.append(self.relay(address).address if is_mixed else address)
             await self.start(kind, identity, peers=addresses)
 
     def relay(self, target: str, **options: Any) -> FrameRelay:
@@ -77,6 +99,10 @@ class MixedNetwork:
             await peer.stop()
         for relay in self.relays:
             await relay.stop()
+
+    def faults(self) -> list[str]:
+        """Return what was wrong with frames on links that a relay is in."""
+        return [fault for relay in self.relays for fault in relay.faults]
 
     async def settled(self, links: int | None = None, timeout: float = 30.0) -> float:
         """Wait until the network is one tree and one snake; return after how many seconds that was so.
@@ -98,18 +124,19 @@ class MixedNetwork:
             await deferLater(reactor, 0.05)
 
     async def assert_all_reach_all(self, timeout: float = 10.0) -> float:
-        """Have every node ask every other one something; return the slowest answer's seconds."""
+        """Have every node ask every other one something; return the slowest answer's seconds. Processes have no say."""
         slowest = 0.0
-        for peer in self.peers:
-            others = [other.name for other in self.peers if other is not peer]
+        peers = [peer for peer in self.peers if not isinstance(peer, NodeProcess)]
+        for peer in peers:
+            others = [other.name for other in peers if other is not peer]
             answers = await side_by_side(peer.request(other, timeout=timeout) for other in others)
             assert [answer["text"] for answer in answers] == ["pong"] * len(answers)
             slowest = max(slowest, *(answer["seconds"] for answer in answers))
         return slowest
 
     def lost_links(self) -> list[str]:
-        """Return what the nodes that still run say of links that they lost."""
-        return [line for peer in self.peers for line in peer.lost_links]
+        """Return what the nodes that still run say of links that they lost. Processes have no say."""
+        return [line for peer in self.peers if not isinstance(peer, NodeProcess) for line in peer.lost_links]
 
 
 def identities(name: str, count: int) -> list[Identity]:
