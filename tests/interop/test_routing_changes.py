@@ -6,6 +6,7 @@ import pytest_twisted
 from pinecone_transport.identity import Identity
 from tests.support.frame_relay import FrameRelay
 from tests.support.mixed_network import GO, OWN, MixedNetwork, identities
+from tests.support.nodes import eventually
 
 pytestmark = pytest.mark.interop
 
@@ -76,3 +77,26 @@ async def test_a_second_link_between_two_nodes_takes_over_when_the_first_is_cut(
     await network.settled(1)
     await network.assert_all_reach_all()
     assert len(own.lost_links) == 1
+
+
+@pytest.mark.parametrize(("sessions", "quic"), [("utp", "0.37"), ("quic", "0.37"), ("quic", "0.48")])
+@pytest_twisted.ensureDeferred
+async def test_a_node_that_moved_is_reached_again_on_its_idle_stream(
+    network: MixedNetwork, sessions: str, quic: str
+) -> None:
+    keys = identities("moves", 4)
+    centre = await network.go(keys[3], sessions=sessions, quic=quic)
+    hubs = [await network.go(key, sessions="none", peers=[centre.address]) for key in keys[1:3]]
+    here, there = (network.relay(hub.address) for hub in hubs)
+    there.cut()
+    own = await network.own(keys[0], peers=[here.address, there.address])
+    await network.settled(3)
+    assert (await centre.request(own.name))["text"] == "pong"
+    here.cut()
+    there.mend()
+    own.node.redial_now()
+    await eventually(lambda: any(link["key"] == hubs[1].name for link in own.node.status()["links"]))
+    answer = await centre.request(own.name)
+    assert answer["text"] == "pong"
+    assert answer["reused"]
+    assert answer["seconds"] < 5.0

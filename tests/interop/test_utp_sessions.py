@@ -162,23 +162,3 @@ async def test_a_far_end_that_restarted_unheard_is_asked_again_at_once(network: 
     answer = await stays.request(leaves.name)
     assert answer["text"] == "pong"
     assert answer["seconds"] < 3.0
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_node_that_moved_is_reached_again_on_its_idle_stream(network: MixedNetwork) -> None:
-    keys = identities("moves", 4)
-    centre = await network.go(keys[3])
-    hubs = [await network.go(key, sessions="none", peers=[centre.address]) for key in keys[1:3]]
-    here, there = (network.relay(hub.address) for hub in hubs)
-    there.cut()
-    own = await network.own(keys[0], peers=[here.address, there.address])
-    await network.settled(3)
-    assert (await centre.request(own.name))["text"] == "pong"
-    here.cut()
-    there.mend()
-    own.node.redial_now()
-    await eventually(lambda: any(link["key"] == hubs[1].name for link in own.node.status()["links"]))
-    answer = await centre.request(own.name)
-    assert answer["text"] == "pong"
-    assert answer["reused"]
-    assert answer["seconds"] < 5.0
