@@ -31,7 +31,7 @@ from synapse_module.synapse_internals import (
     parse_json_value_from_request,
     resource_tree,
 )
-from twisted_endpoints import PineconeAddress
+from twisted_endpoints import PineconeAddress, ping
 
 IDLE_TIMEOUT: Final = 60
 """Seconds without a request after which a connection is closed. Our own agent keeps one for 25, Dendrite's for 30."""
@@ -81,7 +81,10 @@ class OverlaySite(SynapseSite):
     """
 
     def __init__(self, internals: SynapseInternals, session_accepted: Callable[[str], None], *, profiles: bool) -> None:
-        resources: dict[str, Resource] = {"/_matrix/federation": OverlayFederationServer(internals.hs)}
+        resources: dict[str, Resource] = {
+            "/_matrix/federation": OverlayFederationServer(internals.hs),
+            ping.PATH: ping.ping_resource(),
+        }
         if internals.has_media:
             resources[legacy_media.PATH] = internals.resource_of(LegacyDownload(internals))
         if profiles:

@@ -20,6 +20,7 @@ from twisted.web.iweb import IAgent
 from pinecone_transport.errors import ConfigurationError
 from pinecone_transport.node.lock import lock_key_file
 from pinecone_transport.node.node import Node
+from pinecone_transport.node.reload import reload_options
 from synapse_module.agent import SCHEME, FederationAgent, Outcome, ignore_outcome
 from synapse_module.config import DNS_NAMED, ModuleConfig, NodeKey, node_key, parse_options
 from synapse_module.greeting import Greetings
@@ -29,6 +30,7 @@ from synapse_module.synapse_internals import PreserveLoggingContext, SynapseInte
 from synapse_module.wakeup import Wakeups
 from synapse_module.websocket import PeeringResource
 from twisted_endpoints import PineconeAgent, PineconeServerEndpoint
+from twisted_endpoints.ping import offer_pings
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +105,8 @@ class PineconeModule:
             self._node.startService()
         self._take_websockets(config)
         self._internals.on_shutdown(self._stop)
-        self._internals.on_sighup(self._redial)
+        self._internals.on_sighup(self._reload)
+        offer_pings(self._node)
         logger.info("Pinecone node %s is up", key.identity.server_name)
         if key.is_homeserver:
             self._federate(config)
@@ -120,9 +123,9 @@ class PineconeModule:
             return
         self._api.register_web_resource(path, PeeringResource(self._node, self._internals.reactor))
 
-    def _redial(self) -> None:
+    def _reload(self) -> None:
         with PreserveLoggingContext():
-            self._node.redial_now()
+            reload_options(self._node, lambda: parse_options(self._internals.options_of(PineconeModule)))
 
     def _federate(self, config: ModuleConfig) -> None:
         self._overlay = overlay = PineconeAgent(self._node)

@@ -6,7 +6,8 @@ Other files of this package import Synapse's names from here, and nothing else o
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -35,6 +36,8 @@ from synapse.util.httpresourcetree import create_resource_tree
 from twisted.internet.defer import Deferred
 from twisted.web.iweb import IAgent
 from twisted.web.resource import Resource
+
+from pinecone_transport.errors import ConfigurationError
 
 parse_auth_header = _parse_auth_header
 
@@ -115,6 +118,25 @@ class SynapseInternals:
             return Path(files[-1])
         own = f"{self.hs.hostname}.signing.key"
         return Path(settings.get("signing_key_path") or os.path.join(os.path.dirname(files[-1]), own))
+
+    def options_of(self, module: type) -> Mapping[str, Any]:
+        """Return what the configuration files say now below ``config`` of the module that is this class.
+
+        Raises:
+            ConfigurationError: They cannot be read, or do not name the module any more.
+        """
+        try:
+            settings = read_config_files(self.hs.config.config_files)
+            for entry in settings.get("modules") or []:
+                folder, _, name = entry["module"].rpartition(".")
+                if getattr(import_module(folder), name, None) is module:
+                    return entry.get("config") or {}
+        except Exception as error:
+            # Synapse's own reader and PyYAML each have errors of their own, and the file may be anything.
+            raise ConfigurationError("", f"Synapse's configuration cannot be read: {error}.") from None
+        raise ConfigurationError(
+            "modules", f"{module.__name__} is not there any more; that counts from the next start."
+        )
 
     @property
     def federation_agent(self) -> IAgent:

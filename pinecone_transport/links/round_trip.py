@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from typing import Final
+from typing import Any, Final
 
 from pinecone_transport.links.interfaces import Link
 
@@ -16,7 +16,7 @@ _RTT_AT: Final = 68
 
 def round_trip(link: Link) -> float | None:
     """Return the round trip that TCP has measured, seconds; None for links of other kinds and on other systems."""
-    transport = getattr(link, "transport", None)
+    transport: Any = getattr(link, "transport", None)
     handle = transport.getHandle() if hasattr(transport, "getHandle") else None
     if _TCP_INFO is None or not isinstance(handle, socket.socket) or handle.family == socket.AF_UNIX:
         return None

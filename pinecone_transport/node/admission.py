@@ -20,6 +20,7 @@ from pinecone_transport.peering import LinkTerms, mesh_key
 OVER_ALL: Final = "links over the limit"
 OVER_ADDRESS: Final = "links over the limit of one address"
 OVER_SOURCE: Final = "links over the limit of one source"
+SWITCHED_OFF: Final = "links of a source that is switched off"
 NOT_ADMITTED: Final = "peers that may not peer"
 """What is counted, and said in the log."""
 
@@ -124,6 +125,8 @@ class Admission:
             reason = self.peer_refused(link, key)
             if reason is not None:
                 return reason
+        if self.rules.config.source(link.way).enabled is False:
+            return "its source is switched off"
         terms, had = self.terms(link.way), self._links.get(link)
         if terms is None:
             # The closed mesh was opened: its links cannot be told from those of old nodes, and are as good.
@@ -136,6 +139,8 @@ class Admission:
         # A flood of links from outside must not keep us from dialling those whom the configuration names; those whom
         # a source has found are dialled only if there is room.
         config = self.rules.config
+        if config.source(link.way).enabled is False:
+            return SWITCHED_OFF
         if len(self._links) >= (MAX_PORTS if link.outbound else config.max_links):
             return OVER_ALL
         if not link.outbound and self._source_full(link.way) is not None:

@@ -114,7 +114,7 @@ _CHANGEABLE: Final = frozenset(
 
 def needs_restart(before: NodeConfig, after: NodeConfig) -> list[str]:
     """Return the options that differ and that a running node does not take over."""
-    names = [field.name for field in attrs.fields(NodeConfig) if field.name not in _CHANGEABLE]
+    names = [field.name for field in attrs.fields(type(after)) if field.name not in _CHANGEABLE]
     return [name for name in names if getattr(before, name) != getattr(after, name)]
 
 

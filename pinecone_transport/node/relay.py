@@ -19,8 +19,7 @@ from pinecone_transport.node.config import NodeConfig, parse_node_config
 from pinecone_transport.node.keyfile import read_key_file, write_key_file
 from pinecone_transport.node.lock import lock_key_file
 from pinecone_transport.node.node import Node
-
-logger = logging.getLogger("pinecone_transport.node")
+from pinecone_transport.node.reload import reload_options
 
 SERVICES: Final = "pinecone.services"
 """Entry points of what other packages give a node that has no homeserver: functions that get the running node. They
@@ -54,7 +53,9 @@ def run_relay(read_options: Callable[[], Mapping[str, object]], *, say: Callable
     node.startService()
     threads = cast("IReactorFromThreads", reactor)
     # Before anything is said: whoever reads it may send the signal at once.
-    signal.signal(signal.SIGHUP, lambda *_: threads.callFromThread(_reload, node, read_options))
+    signal.signal(
+        signal.SIGHUP, lambda *_: threads.callFromThread(reload_options, node, lambda: _parse(read_options()))
+    )
     say(f"Node {node.identity.server_name}")
     for address in node.listening_addresses():
         say(f"Listening on {address}")
@@ -72,25 +73,6 @@ def _parse(options: Mapping[str, object]) -> NodeConfig:
     if not config.listen and not config.peers and not any(source.enabled for source in config.sources.values()):
         raise ConfigurationError("", "A node needs an address to listen on, or a peer to dial: --listen or --peer.")
     return config
-
-
-def _reload(node: Node, read_options: Callable[[], Mapping[str, object]]) -> None:
-    """Take over what has changed in the options, and dial lost peers at once."""
-    node.redial_now()
-    try:
-        config = _parse(read_options())
-    except ConfigurationError as error:
-        _not_taken_over(error)
-        return
-    node.reconfigure(config).addCallbacks(_taken_over, lambda reason: _not_taken_over(reason.value))
-
-
-def _taken_over(_: None) -> None:
-    logger.info("The options were read again")
-
-
-def _not_taken_over(error: Exception) -> None:
-    logger.error("The options are as they were, since they cannot be taken over: %s", error)
 
 
 def _key(path: str, say: Callable[[str], None]) -> Identity:

@@ -84,6 +84,15 @@ def test_the_limit_of_an_address_is_for_those_who_come_in() -> None:
     assert rules.link_made(FakeLink(host="192.0.2.2")) is None
 
 
+def test_a_source_that_is_switched_off_has_no_links() -> None:
+    rules = admission()
+    link = FakeLink("ws")
+    assert rules.link_made(link) is None
+    rules.rules = Rules.read(parse_node_config({"sources": {"ws": {"enabled": False}}}))
+    assert rules.link_may_stay(link, A.key) == "its source is switched off"
+    assert rules.link_made(FakeLink("ws")) == "links of a source that is switched off"
+
+
 def test_proofs_are_asked_for_by_source_and_the_secret_by_all() -> None:
     rules = admission(sources={"lan": {"link_proof": True}})
     terms = rules.terms("lan")
