@@ -7,10 +7,14 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_twisted
 
-from tests.support.lan_network import LanNetwork, linked
+from tests.support.lan_network import LanNetwork, linked, received
 from tests.support.namespaces import require_namespaces
+from tests.support.own_peer import content, digest
 
 pytestmark = pytest.mark.interop
+
+LENGTH = 20_000_000
+LONGEST_PAUSE = 10.0
 
 
 @pytest_twisted.async_yield_fixture
@@ -35,3 +39,21 @@ async def test_go_nodes_and_ours_find_one_another(lans: LanNetwork, go_peers: di
             if asked is not asking:
                 assert (await asking.request(asked.name))["text"] == "pong"
     assert {link["way"] for link in (await ours.state())["links"]} == {"lan"}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_transfer_through_a_go_relay_survives_the_move_to_another_lan(
+    lans: LanNetwork, go_peers: dict[str, str]
+) -> None:
+    moving_host = lans.host("moving", "lan0")
+    moving, server = await lans.own(moving_host), await lans.own(lans.host("server", "lan1"))
+    relay = await lans.go(lans.host("relay", "lan0", "lan1"), go_peers["0.48"])
+    await linked(moving, relay)
+    await linked(server, relay)
+    transfer = moving.command("request", key=server.name, path=f"/download?bytes={LENGTH}", method="GET", timeout=120)
+    await received(moving, 2_000_000)
+    moving_host.move("lan1")
+    answer = await transfer
+    assert (answer["bytes"], answer["sha256"]) == (LENGTH, digest(content(LENGTH)))
+    assert answer["pause"] < LONGEST_PAUSE
+    await linked(moving, relay, server)

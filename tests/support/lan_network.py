@@ -66,3 +66,10 @@ async def linked(peer: GoPeer, *others: GoPeer, timeout: float = 20.0) -> float:
     return await until(
         lambda state: {link["key"] for link in state["links"]} == wanted, peer, f"linked to {len(others)}", timeout
     )
+
+
+async def received(peer: GoPeer, length: int) -> None:
+    """Wait until a node of ours has received so many bytes by its links."""
+    await until(
+        lambda state: sum(link["bytes_received"] for link in state["links"]) >= length, peer, f"sent {length} bytes"
+    )
