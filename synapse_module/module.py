@@ -30,7 +30,7 @@ from synapse_module.synapse_internals import PreserveLoggingContext, SynapseInte
 from synapse_module.wakeup import Wakeups
 from synapse_module.websocket import PeeringResource
 from twisted_endpoints import PineconeAgent, PineconeServerEndpoint
-from twisted_endpoints.ping import offer_pings
+from twisted_endpoints.ping import answer_pings, offer_pings
 
 logger = logging.getLogger(__name__)
 
@@ -106,11 +106,12 @@ class PineconeModule:
         self._take_websockets(config)
         self._internals.on_shutdown(self._stop)
         self._internals.on_sighup(self._reload)
-        offer_pings(self._node)
         logger.info("Pinecone node %s is up", key.identity.server_name)
         if key.is_homeserver:
             self._federate(config)
         else:
+            with PreserveLoggingContext():
+                answer_pings(self._node).addCallback(self._listening)
             self._send_over(DNS_NAMED)
             logger.info("%s. Servers named by their keys are refused", DNS_NAMED)
 
@@ -138,6 +139,7 @@ class PineconeModule:
         site = OverlaySite(self._internals, wakeups.server_may_be_up, profiles=config.profiles)
         with PreserveLoggingContext():
             PineconeServerEndpoint(self._node).listen(site).addCallback(self._listening)
+        offer_pings(self._node)
 
     def _listening(self, port: IListeningPort) -> None:
         self._port = port

@@ -12,7 +12,7 @@ from typing import Any, Final, cast, final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectError
-from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.interfaces import IListeningPort, IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.web.client import URI, Agent, readBody
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory, IResponse
@@ -54,15 +54,15 @@ def ping_resource() -> PingResource:
     return PingResource()  # type: ignore[no-untyped-call]  # Twisted's constructor
 
 
-def answer_pings(node: Node) -> None:
+def answer_pings(node: Node) -> Deferred[IListeningPort]:
     """Have a node that serves nothing else answer pings, and send them for ``pinecone ping``."""
     root = Resource()
     branch = Resource()
     _, first, second = PATH.encode().split(b"/")
     root.putChild(first, branch)
     branch.putChild(second, ping_resource())
-    PineconeServerEndpoint(node).listen(Site(root, timeout=IDLE_TIMEOUT))
     offer_pings(node)
+    return PineconeServerEndpoint(node).listen(Site(root, timeout=IDLE_TIMEOUT))
 
 
 def offer_pings(node: Node) -> None:

@@ -20,7 +20,7 @@ from signedjson.key import decode_signing_key_base64
 from signedjson.sign import sign_json
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionRefusedError, NoRouteError
+from twisted.internet.error import NoRouteError
 from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 from twisted.web.client import readBody
@@ -35,6 +35,7 @@ from synapse_module.agent import MISSPELT
 from synapse_module.config import DNS_NAMED
 from tests.support.synapse_processes import Process, Relay, Synapse, User, free_port
 from twisted_endpoints import PineconeAgent, PineconeClientEndpoint
+from twisted_endpoints.ping import ping
 
 pytestmark = pytest.mark.synapse
 
@@ -329,6 +330,22 @@ def test_mistakes_that_only_show_at_the_start_end_it_with_one_sentence(network: 
             process.stop()
 
 
+async def options_are_taken_over_at_sighup(synapse: Synapse, key_file: str) -> None:
+    """Let the homeserver listen elsewhere, by SIGHUP; what it cannot use it reports, and goes on."""
+    config = yaml.safe_load(synapse.homeserver.config.read_text())
+    port = free_port()
+    for changed, wanted in (
+        (pinecone_module(key_file=key_file, listen="here"), "stay as they were"),
+        ([], "PineconeModule is not there any more"),
+        (pinecone_module(key_file=key_file, listen=[f"127.0.0.1:{port}"]), "are taken over"),
+    ):
+        synapse.homeserver.config.write_text(yaml.safe_dump({**config, "modules": changed}))
+        synapse.signal(signal.SIGHUP)
+        synapse.wait_until(lambda wanted=wanted: wanted in synapse.logged() or None, wanted, 30)
+    async with overlay_node(f"127.0.0.1:{port}") as node:
+        assert (await ping(node, read_key_file(key_file).key))["outcome"] == "the node answers"
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_homeserver_with_a_dns_name_is_a_relay_and_says_why_it_reaches_no_keys(
     network: Network, tmp_path: Path
@@ -350,7 +367,11 @@ async def test_a_homeserver_with_a_dns_name_is_a_relay_and_says_why_it_reaches_n
         async with overlay_node(f"127.0.0.1:{port}") as node:
             agent = PineconeAgent(node)
             assert await status_of(agent, network.a.server_name, "/_matrix/federation/v1/version") == 200
-            with pytest.raises(ConnectionRefusedError):
-                await status_of(agent, read_key_file(key_file).server_name, "/_matrix/federation/v1/version")
+            # Its own node answers pings, and nothing else.
+            own = read_key_file(key_file)
+            assert await status_of(agent, own.server_name, "/_matrix/federation/v1/version") == 404
+            for key in (own.key, bytes.fromhex(network.a.server_name)):
+                assert (await ping(node, key))["outcome"] == "the node answers"
+        await options_are_taken_over_at_sighup(dns_named, str(key_file))
     finally:
         dns_named.stop()
