@@ -75,7 +75,7 @@ async def test_processes_of_ours_carry_what_go_nodes_send_one_another(network: M
     kinds, edges = "gppg" * 4, SHORT_WAYS
     network.sessions = "quic"
     await network.start_graph(kinds, edges, ordered("processes", len(kinds), 2))
-    await network.settled(len(edges))
+    await network.settled(len(edges), timeout=60.0)
     await network.assert_all_reach_all()
     assert network.lost_links() == []
 
