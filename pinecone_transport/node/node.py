@@ -25,7 +25,7 @@ from pinecone_transport.node.events import LinkDown
 from pinecone_transport.node.interfaces import Acceptor, INode, NodeObserver, StreamReceiver
 from pinecone_transport.node.link_table import LinkRecord, LinkTable
 from pinecone_transport.node.peerings import Peerings
-from pinecone_transport.node.source_plans import Surroundings
+from pinecone_transport.node.source_plans import MoreSources, Surroundings, no_more_sources
 from pinecone_transport.node.status import (
     candidate_status,
     link_status,
@@ -61,6 +61,7 @@ class Node(Service):
         reactor: Provides IReactorTime, and IReactorTCP if there is anything to listen on or to dial.
         clock: Monotonic seconds.
         random: Not guessable, except in tests.
+        more_sources: Makes sources of links beyond those of the configuration, for programs with links of their own.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Node(Service):
         *,
         clock: Callable[[], float] = time.monotonic,
         random: RandomSource | None = None,
+        more_sources: MoreSources = no_more_sources,
     ) -> None:
         self.identity: Identity = identity
         self.reactor: IReactorTime = reactor
@@ -103,6 +105,7 @@ class Node(Service):
                 reactor=reactor,
                 clock=self._turns.now,
             ),
+            more_sources,
         )
         self._control: ControlSocket | None = None
         self._commands: Final[dict[str, Command]] = {

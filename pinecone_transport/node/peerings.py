@@ -14,7 +14,7 @@ from pinecone_transport.errors import ConfigurationError
 from pinecone_transport.identity import PublicKey
 from pinecone_transport.links import Link
 from pinecone_transport.node.config import NodeConfig
-from pinecone_transport.node.source_plans import Plan, StaticPlan, Surroundings
+from pinecone_transport.node.source_plans import MoreSources, Plan, StaticPlan, Surroundings, no_more_sources
 from pinecone_transport.node.sources import plan_sources
 
 logger = logging.getLogger("pinecone_transport.node")
@@ -29,14 +29,18 @@ class Peerings:
     Args:
         config: Says from which sources.
         surroundings: What they are made with.
+        more_sources: Makes plans for others.
 
     Raises:
         ConfigurationError: What a source needs is not installed.
     """
 
-    def __init__(self, config: NodeConfig, surroundings: Surroundings) -> None:
+    def __init__(
+        self, config: NodeConfig, surroundings: Surroundings, more_sources: MoreSources = no_more_sources
+    ) -> None:
         self._surroundings: Final = surroundings
-        self._plans: dict[str, Plan] = {plan.name: plan for plan in plan_sources(config, surroundings)}
+        self._more: Final = tuple(more_sources(surroundings))
+        self._plans: dict[str, Plan] = self._plan(config)
         self._sources: dict[str, LinkSource] = {name: plan.make() for name, plan in self._plans.items()}
         # Why the last link to an address that we dialled is no more.
         self._reasons: dict[tuple[str, str], str] = {}
@@ -101,6 +105,9 @@ class Peerings:
             return candidate
         return attrs.evolve(candidate, reason=self._reasons.get((candidate.source, candidate.address), ""))
 
+    def _plan(self, config: NodeConfig) -> dict[str, Plan]:
+        return {plan.name: plan for plan in (*plan_sources(config, self._surroundings), *self._more)}
+
     def _interfaces_changed(self) -> None:
         logger.info("The network interfaces have changed: peers that are waited with are dialled now")
         self.network_changed()
@@ -117,7 +124,7 @@ class Peerings:
 
     def _reconfigure(self, config: NodeConfig) -> Deferred[None]:
         try:
-            plans = {plan.name: plan for plan in plan_sources(config, self._surroundings)}
+            plans = self._plan(config)
         except ConfigurationError:
             return fail()
         return Deferred.fromCoroutine(self._take_over_or_not(plans))

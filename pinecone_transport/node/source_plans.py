@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import attrs
@@ -67,6 +67,14 @@ class StaticPlan:
 
 
 Plan: TypeAlias = SourcePlan | StaticPlan
+
+MoreSources: TypeAlias = Callable[[Surroundings], Sequence[Plan]]
+"""Makes plans for sources beyond those of the configuration; their names are to be others than its."""
+
+
+def no_more_sources(surroundings: Surroundings) -> Sequence[Plan]:
+    """Return none."""
+    return ()
 
 
 def static_plan(

@@ -1,6 +1,13 @@
 """Values to bytes and back; no state. Decoders raise a `RemoteProtocolError`, encoders a `LocalProtocolError`."""
 
 from pinecone_transport.wire.announcement import Announcement, HopSignature, decode_announcement
+from pinecone_transport.wire.bluetooth import (
+    KEY_PREFIX_LENGTH,
+    PSM_CHARACTERISTIC_UUID,
+    SERVICE_UUID,
+    decode_psm_characteristic,
+    encode_psm_characteristic,
+)
 from pinecone_transport.wire.bootstrap import Bootstrap, decode_bootstrap, sign_bootstrap
 from pinecone_transport.wire.coordinates import (
     Coordinates,
@@ -49,11 +56,14 @@ __all__ = [
     "HANDSHAKE_LENGTH",
     "HEADER_LENGTH",
     "KEEPALIVE",
+    "KEY_PREFIX_LENGTH",
     "LAN_ANNOUNCEMENT_LENGTH",
     "LINK_PROOF",
     "MAX_FRAME_LENGTH",
     "MAX_VARU64",
     "NO_WATERMARK",
+    "PSM_CHARACTERISTIC_UUID",
+    "SERVICE_UUID",
     "TRAFFIC",
     "TREE_ANNOUNCEMENT",
     "WAKEUP_BROADCAST",
@@ -73,6 +83,7 @@ __all__ = [
     "decode_handshake",
     "decode_lan_announcement",
     "decode_link_proof",
+    "decode_psm_characteristic",
     "decode_varu64",
     "distance",
     "encode_coordinates",
@@ -80,6 +91,7 @@ __all__ = [
     "encode_handshake",
     "encode_lan_announcement",
     "encode_link_proof",
+    "encode_psm_characteristic",
     "encode_varu64",
     "frame_length",
     "link_proof_message",
