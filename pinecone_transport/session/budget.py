@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import ceil
+from math import ceil, inf
 from typing import TYPE_CHECKING, Final, final
 
 from pinecone_transport.session.packet_size import PacketSize
@@ -10,6 +10,16 @@ from pinecone_transport.session.packet_size import PacketSize
 if TYPE_CHECKING:
     from pinecone_transport.session.utp.congestion import CongestionControl
     from pinecone_transport.session.utp.rtt import RttEstimator
+
+PACED_BURST: Final = 14
+"""Packets per round trip, as on any path of which nothing is known (§6) …"""
+PACED_PACKETS: Final = 256
+PACED_BYTES: Final = 1 << 20
+"""… and how much may be unacknowledged: what a Go node takes (§8)."""
+SHORTEST_BURST: Final = 0.01
+"""Seconds between two bursts at least."""
+LONGEST_HOLD: Final = 0.5
+"""Seconds for which a Go node holds acknowledgements back, and so what a round trip is taken for that is not known."""
 
 
 @final
@@ -22,15 +32,20 @@ class Budget:
         packet_size: How large packets are, to connections whose far end says what it takes.
         packets_in_flight: Sent, and neither acknowledged nor taken for lost.
         bytes_in_flight: Their payload.
+        paced: Whether the far end may hold acknowledgements back. Then what is in flight says little of what is on the
+            path, and so many packets as may be on the path leave once per round trip.
         limited: Whether, since the last acknowledgement, more would have been sent if the budget had allowed it.
     """
 
     __slots__ = (
         "_acknowledged_at",
+        "_burst",
+        "_burst_until",
         "_window_bytes",
         "bytes_in_flight",
         "congestion",
         "limited",
+        "paced",
         "packet_size",
         "packets_in_flight",
         "rtt",
@@ -44,22 +59,45 @@ class Budget:
         self.packet_size: Final = PacketSize(largest_packet)
         self._window_bytes: Final = window_bytes
         self._acknowledged_at = float("-inf")
+        self._burst = 0  # packets sent since the last burst began, if paced …
+        self._burst_until = 0.0  # … and when the next one may
+        self.paced = False
         self.packets_in_flight = 0
         self.bytes_in_flight = 0
         self.limited = False
 
     def has_room(self) -> bool:
         """Tell whether one more packet may be sent."""
-        return self.packets_in_flight < self.congestion.window and self.bytes_in_flight < self._window_bytes
+        packets, length = self.room()
+        return packets > 0 and length > 0
 
     def room(self) -> tuple[int, int]:
         """Return how many packets may be sent, and how many bytes of payload there may be before the last of them."""
+        if self.paced:
+            packets = min(self._burst_limit() - self._burst, PACED_PACKETS - self.packets_in_flight)
+            return packets, min(PACED_BYTES, self._window_bytes) - self.bytes_in_flight
         return ceil(self.congestion.window) - self.packets_in_flight, self._window_bytes - self.bytes_in_flight
+
+    def _burst_limit(self) -> int:
+        return ceil(min(self.congestion.window, PACED_BURST))
+
+    def pass_time(self, now: float) -> None:
+        """A burst that is a round trip old has left the path, whether or not it has been acknowledged."""
+        if self._burst and now >= self._burst_until:
+            self._burst = 0
+
+    def room_at(self) -> float:
+        """Return when the next burst may leave, if this one is what room lacks for; else infinity."""
+        return self._burst_until if self.paced and self._burst >= self._burst_limit() else inf
 
     def take(self, packets: int, payload: int, now: float) -> None:
         """Packets with so many bytes of payload are sent."""
         if not self.packets_in_flight:
             self.packet_size.begin(now)
+        if self.paced:
+            if not self._burst:
+                self._burst_until = now + max(self.rtt.minimum or LONGEST_HOLD, SHORTEST_BURST)
+            self._burst += packets
         self.packets_in_flight += packets
         self.bytes_in_flight += payload
 

@@ -20,7 +20,7 @@ from pinecone_transport.session import (
     UtpSocket,
 )
 from pinecone_transport.session.quic import QuicSocket
-from pinecone_transport.session.utp import ST_SYN, decode_packet, encode_packet
+from pinecone_transport.session.utp import ST_STATE, ST_SYN, decode_packet, encode_packet
 from tests.support.clock import VirtualClock
 
 LEFT_KEY: PublicKey = b"\x01" * 32
@@ -47,6 +47,8 @@ class Faults:
     """… for this part of them, and what comes in between waits."""
     rate: float = float("inf")
     """Bytes per second each way; what is more waits in a queue without end."""
+    held: float = 0.0
+    """Acknowledgements without data from the right leave once in so many seconds."""
     per_packet: float = 0.0
     """Seconds that each packet keeps the path busy, whatever its size."""
 
@@ -236,5 +238,7 @@ class VirtualLink:
             at = sent_at + delay
             if faults.period and at % faults.period > faults.share * faults.period:
                 at += faults.period - at % faults.period
+            if faults.held and not left and packet[0] >> 4 == ST_STATE and self.right.accepted:
+                at += faults.held - at % faults.held
             self._count += 1
             heapq.heappush(self._arrivals, (at, self._count, self.other(side), packet))

@@ -174,13 +174,13 @@ class Connection:
             self.send_id = syn.connection_id
             self.syn_seq = syn.seq_nr
             self.sender = Sender(first_seq, budget, memories.sent, limits, counters, now)
-            self.sender.open(syn.wnd_size, now)
             self._receive_buffer = ReceiveBuffer(
                 (syn.seq_nr + 1) & 0xFFFF, limits.receive_window, memories.received, counters
             )
             self._reply_micro = _micro(now, syn.timestamp)
             if self._negotiate(syn) is not None:
                 self._answer = Options(FRAGMENTS, limits.largest_packet)
+            self.sender.open(syn.wnd_size, now)
 
     # From above
 
@@ -291,6 +291,7 @@ class Connection:
         self._heard_at = now
         self._reply_micro = _micro(now, packet.timestamp)
         if self.state is State.SYN_RECEIVED:
+            self._rtt.bound(now - self._opened_at)
             self._open()
             if not self.reported:
                 self._report(events)

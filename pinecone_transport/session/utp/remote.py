@@ -51,6 +51,7 @@ class Remote:
     def take(self, left: int, now: float, packets: list[bytes]) -> None:
         """Add about ``left`` bytes of packets to ``packets``."""
         now_us = int(now * 1e6) & 0xFFFFFFFF
+        self.budget.pass_time(now)
         # What has data to send carries its acknowledgement with it.
         left = self._take_control(left, self.budget.has_room(), now_us, packets)
         left = self._take_data(left, now, now_us, packets)
@@ -82,10 +83,11 @@ class Remote:
         """Add data packets, one of each connection in turn, or many of one that is alone."""
         sending = self.sending
         while sending and left > 0:
+            stream, connection = next(iter(sending.items()))
             if not self.budget.has_room():
                 self.budget.limited = True
+                self._deadlines.schedule(stream, connection.deadline(now))
                 break
-            stream, connection = next(iter(sending.items()))
             del sending[stream]
             length = connection.data_packets(1 if sending else left, now, now_us, packets)
             if not length:

@@ -21,7 +21,7 @@ class RttEstimator:
 
     Attributes:
         smoothed: Seconds; 0.0 until the first sample.
-        minimum: The shortest seen, seconds; 0.0 until the first sample.
+        minimum: The shortest seen, seconds; 0.0 until the first answer.
         timeout: Seconds to wait for an acknowledgement, before any backoff.
         overtaken: Seconds after which a packet is lost if one that was sent later has arrived; `NEVER` until known.
         tail: Seconds without news after which the last packet is sent again to bring some; `NEVER` until known.
@@ -41,15 +41,19 @@ class RttEstimator:
         """The far end is known not to hold acknowledgements back."""
         self._floor = min(self._floor, floor)
 
+    def bound(self, seconds: float) -> None:
+        """The path takes so long at most: an answer came, though not to data, after this time."""
+        self.minimum = min(self.minimum or seconds, seconds)
+
     def add_sample(self, seconds: float) -> None:
         """Take the time from sending a packet, which was sent once only, to its acknowledgement."""
         if self.smoothed:
             self._variation += (abs(self.smoothed - seconds) - self._variation) / 4
             self.smoothed += (seconds - self.smoothed) / 8
-            self.minimum = min(self.minimum, seconds)
         else:
             self._variation = seconds / 2
-            self.smoothed = self.minimum = seconds
+            self.smoothed = seconds
+        self.bound(seconds)
         longest = max(_LONGEST_RTO, 2 * self.minimum)
         usual = self.smoothed + 4 * self._variation
         self.timeout = max(self._floor, min(usual, longest))

@@ -83,6 +83,7 @@ class Sender:
         """The far end is there, and takes so many bytes."""
         self._peer_window = wnd_size
         self._answered_at = self.progress_at = now
+        self._budget.paced = not self.buffer.fragments
         self.timer.stop()
 
     # From above
@@ -217,7 +218,8 @@ class Sender:
         if self.timer.at == NEVER and not self.has_data():
             # The window is shut and no packet is out whose acknowledgement would open it.
             self.timer.start(now)
-        return min(self.timer.at, self._tail_at, self.buffer.lost_at, self.progress_at + self._patience)
+        at = min(self.timer.at, self._tail_at, self.buffer.lost_at, self.progress_at + self._patience)
+        return min(at, self._budget.room_at()) if self.has_data() else at
 
     def is_dead(self, now: float) -> bool:
         """Tell whether what is `pending` has been so for too long."""

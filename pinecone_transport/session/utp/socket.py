@@ -436,6 +436,7 @@ class UtpSocket:
         if stream not in remote.sending and connection.has_data():
             remote.sending[stream] = connection
         self._active[connection.key] = None
+        remote.budget.pass_time(now)
         self._deadlines.schedule(stream, connection.deadline(now))
 
     def _forget(self, connection: Connection, remote: Remote, now: float) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from tests.support.virtual_link import Faults, VirtualLink
+from tests.support.virtual_link import Faults, Side, VirtualLink, without_extensions
 
 BLOCK = 65_536
 THINKING = 0.02
@@ -20,8 +22,9 @@ class Load:
         waits: How long the small requests took, seconds, shortest first.
     """
 
-    def __init__(self, faults: Faults) -> None:
+    def __init__(self, faults: Faults, alter: Callable[[Side, bytes], bytes] | None = None) -> None:
         self.link = link = VirtualLink(faults=faults, seed=3, pull=1 << 18)
+        link.alter = alter
         self.bulk, self._bulk_far = link.connect()
         self.small, self._small_far = link.connect()
         self._received = 0
@@ -106,3 +109,31 @@ def test_nodes_that_have_too_little_time_get_large_packets(period: float, least:
     load.run(2)
     assert load.goodput > least
     assert load.link.left.socket.segment(load.bulk) > 50_000
+
+
+@pytest.mark.parametrize(("delay", "least"), [(0.0005, 1.9e6), (0.05, 1e6)])
+def test_a_far_end_that_holds_acknowledgements_back_gets_a_burst_per_round_trip_of_the_path(
+    delay: float, least: float
+) -> None:
+    load = Load(Faults(delay=delay, held=0.5), without_extensions)
+    load.run(10)
+    assert load.goodput > least
+    assert not load.link.left.socket.counters["packets repeated"]
+
+
+def test_no_more_than_a_burst_is_on_the_path_to_whoever_may_hold_acknowledgements_back() -> None:
+    link = VirtualLink(faults=Faults(delay=0.05, held=0.5))
+    link.alter = without_extensions
+    sent: list[float] = []
+
+    def note(side: Side, packet: bytes) -> bool:
+        if side is link.left and len(packet) > 1000:
+            sent.append(link.now)
+        return True
+
+    link.filter = note
+    stream, _ = link.connect()
+    link.left.socket.write(stream, bytes(1 << 20), link.now)
+    link.run(5)
+    assert len(sent) >= (1 << 20) // 8192
+    assert max(sum(at <= other < at + 0.099 for other in sent) for at in sent) == 14
