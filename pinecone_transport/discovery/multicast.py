@@ -9,19 +9,18 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, cast, final
 
-from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred, DeferredList, succeed
-from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IDelayedCall, IListeningPort, IReactorSocket, IReactorTCP, IReactorTime
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IDelayedCall, IReactorSocket, IReactorTime
 
 from pinecone_transport.discovery.group_port import AnnouncementPort, OpenPort, open_group_port
 from pinecone_transport.discovery.interfaces import Admits, Candidate
 from pinecone_transport.discovery.neighbour_links import NeighbourLinks
+from pinecone_transport.discovery.neighbour_port import NeighbourPort
 from pinecone_transport.discovery.neighbours import NeighbourDial, Neighbours
 from pinecone_transport.discovery.network_interfaces import Interface, interface_of, network_interfaces
-from pinecone_transport.errors import AnnouncementError, ConfigurationError
+from pinecone_transport.errors import AnnouncementError
 from pinecone_transport.identity import PublicKey
-from pinecone_transport.links import HostPort, Link, LinkOwner, TcpLink, dial_tcp, host_and_port, listen_tcp
+from pinecone_transport.links import HostPort, Link, LinkOwner, TcpLink, dial_tcp
 from pinecone_transport.links.tcp import TcpKind
 from pinecone_transport.wire import PeerType, decode_lan_announcement, encode_lan_announcement
 
@@ -35,8 +34,6 @@ EXPIRY: Final = 10.0
 DIAL_TIMEOUT: Final = 5.0
 NEWS_INTERVAL: Final = 10.0
 """Seconds that must pass between two neighbours whose coming lets other sources dial at once."""
-
-_ALL_ADDRESSES: Final = ("::", "0.0.0.0")
 
 
 @final
@@ -87,7 +84,7 @@ class LanSource:
         self._dials: Final = NeighbourLinks(
             NAME, neighbours, dial=self._dial, admits=admits, reactor=reactor, clock=clock
         )
-        self._listening: IListeningPort | None = None
+        self._listening: Final = NeighbourPort(LAN, owner, takes=self._takes, reactor=reactor)
         self._interfaces: dict[str, Interface] = {}
         # Each as it was when it was last switched on.
         self._used: dict[str, Interface] = {}
@@ -106,17 +103,7 @@ class LanSource:
         Raises:
             ConfigurationError: There is none.
         """
-        errors = []
-        for host in _ALL_ADDRESSES:  # the second is for systems without IPv6
-            try:
-                self._listening = listen_tcp(
-                    IReactorTCP(self._reactor), HostPort(host, 0), self._owner, kind=LAN, takes=self._takes
-                )
-            except CannotListenError as error:
-                errors.append(error)
-            else:
-                return
-        raise ConfigurationError("sources.lan", f"cannot listen for peers of the local network: {errors[-1]}.")
+        self._listening.open()
 
     def start(self) -> None:
         """Begin to announce and to dial."""
@@ -133,10 +120,7 @@ class LanSource:
         for place in list(self._ports):
             self._close(place)
         closing, self._closing = self._closing, []
-        listening, self._listening = self._listening, None
-        if listening is not None:
-            closing.append(listening.stopListening() or succeed(None))
-        return DeferredList(closing)
+        return DeferredList([*closing, self._listening.close()])
 
     def network_changed(self) -> None:
         """Take over which interfaces there are now, announce ourselves there, and dial whoever is waited with."""
@@ -159,10 +143,8 @@ class LanSource:
 
     def addresses(self) -> list[str]:
         """Return what is listened on; empty while there is no interface to announce it on."""
-        if self._listening is None or not self._interfaces:
-            return []
-        host = cast("IPv4Address | IPv6Address", self._listening.getHost())
-        return [host_and_port(host.host, host.port)]
+        address = self._listening.address()
+        return [address] if address is not None and self._interfaces else []
 
     def candidates(self) -> list[Candidate]:
         """Return all who were heard of within the last 10 s, or are linked."""
@@ -177,7 +159,7 @@ class LanSource:
         self._announce()
 
     def _announce(self) -> None:
-        own_port = self._own_port()
+        own_port = self._listening.number
         if own_port is None or not self._ports:
             return
         announcement = encode_lan_announcement(self._key, own_port)
@@ -186,11 +168,6 @@ class LanSource:
                 port.send(announcement)
             except OSError:  # an IPv6 address that is a second old cannot be sent from yet
                 self.counters["announcements that could not be sent"] += 1
-
-    def _own_port(self) -> int | None:
-        if self._listening is None:
-            return None
-        return cast("IPv4Address | IPv6Address", self._listening.getHost()).port
 
     def _look_around(self) -> None:
         """Take over what has changed about the interfaces."""
@@ -270,7 +247,7 @@ class LanSource:
             host = f"{host}%{name}"
         if not interface.has_neighbour(host):
             self.counters["announcements from elsewhere"] += 1
-        elif interface.has_address(host) and announcement.port == self._own_port():
+        elif interface.has_address(host) and announcement.port == self._listening.number:
             self.counters["announcements of our own port"] += 1
         elif self._dials.heard(announcement.key, name, HostPort(host, announcement.port)):
             self._spread_news()

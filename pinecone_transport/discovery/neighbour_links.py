@@ -59,8 +59,7 @@ class NeighbourLinks:
         """Give up the dials under way, and dial no more."""
         self._running = False
         self._set_timer(None)
-        for dial in list(self._connecting):
-            self._cancel(dial)
+        self._cancel_all(lambda dial: True)
 
     def heard(self, key: PublicKey, zone: str, address: HostPort) -> bool:
         """Somebody says that it is there; tell whether that is news."""
@@ -74,11 +73,15 @@ class NeighbourLinks:
         self._neighbours.retry_now(self._clock())
         self._make_dials()
 
+    def forget(self, key: PublicKey, zone: str) -> None:
+        """Somebody said goodbye: give up the dial to it."""
+        self._neighbours.forget(key, zone)
+        self._cancel_all(lambda dial: (dial.key, dial.zone) == (key, zone))
+
     def forget_zone(self, zone: str) -> None:
         """The interface is gone: give up the dials there."""
         self._neighbours.forget_zone(zone)
-        for dial in [dial for dial in self._connecting if dial.zone == zone]:
-            self._cancel(dial)
+        self._cancel_all(lambda dial: dial.zone == zone)
 
     def link_up(self, link: Link, key: PublicKey, zone: str, *, own: bool = True) -> None:
         """A link has shaken hands; if there is one too many now, close it."""
@@ -93,8 +96,7 @@ class NeighbourLinks:
             self._neighbours.dial_succeeded(dial)
         superfluous = self._neighbours.link_up(link, key, zone, self._clock(), own=own)
         # The far end can close its own link only for one of ours that it has shaken hands on: this one is not so far.
-        for pending in [pending for pending in self._connecting if (pending.key, pending.zone) == (key, zone)]:
-            self._cancel(pending)
+        self._cancel_all(lambda pending: (pending.key, pending.zone) == (key, zone))
         for each in superfluous:
             self._neighbours.counters["second links closed"] += 1
             each.close()
@@ -137,8 +139,9 @@ class NeighbourLinks:
         self._neighbours.dial_ended(dial, reason, self._clock())
         self._make_dials()
 
-    def _cancel(self, dial: NeighbourDial) -> None:
-        self._connecting.pop(dial).cancel()
+    def _cancel_all(self, unwanted: Callable[[NeighbourDial], bool]) -> None:
+        for dial in [dial for dial in self._connecting if unwanted(dial)]:
+            self._connecting.pop(dial).cancel()
 
     def _set_timer(self, at: float | None) -> None:
         timer, self._timer = self._timer, None

@@ -6,12 +6,14 @@ What only some of them need is imported when it is asked for.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from functools import partial
+from typing import Final, cast
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IListeningPort, IReactorTCP
+from twisted.internet.interfaces import IListeningPort, IReactorFromThreads, IReactorTCP
 
 from pinecone_transport.discovery import Dial, Listener
+from pinecone_transport.discovery.dns_sd import DnsSdSource
 from pinecone_transport.discovery.multicast import LanSource
 from pinecone_transport.links import HostPort, WebSocketListen, WebSocketUrl, dial_tcp, listen_tcp
 from pinecone_transport.node.config import NodeConfig
@@ -103,4 +105,29 @@ def _lan(config: NodeConfig, surroundings: Surroundings) -> SourcePlan | None:
     return SourcePlan("lan", options.apart_from_rules(), make)
 
 
-_PLANS: Final[tuple[Callable[[NodeConfig, Surroundings], Plan | None], ...]] = (_tcp, _websocket, _lan)
+def _mdns(config: NodeConfig, surroundings: Surroundings) -> SourcePlan | None:
+    options = config.source("mdns")
+    if not options.enabled:
+        return None
+    try:
+        from pinecone_transport.discovery.zeroconf_responder import ZeroconfResponder
+    except ModuleNotFoundError as error:
+        raise missing_package("sources.mdns", "DNS-SD", error, "mdns") from None
+    make_responder = partial(ZeroconfResponder, reactor=cast(IReactorFromThreads, surroundings.reactor))
+
+    def make() -> DnsSdSource:
+        return DnsSdSource(
+            surroundings.identity.key,
+            surroundings.owner,
+            interfaces=options.interfaces,
+            admits=surroundings.admits,
+            make_responder=make_responder,
+            reactor=surroundings.reactor,
+            clock=surroundings.clock,
+            look=surroundings.look,
+        )
+
+    return SourcePlan("mdns", options.apart_from_rules(), make)
+
+
+_PLANS: Final[tuple[Callable[[NodeConfig, Surroundings], Plan | None], ...]] = (_tcp, _websocket, _lan, _mdns)

@@ -32,6 +32,7 @@ class GoPeer(ProcessProtocol):
         peers: Addresses that it dials.
         transfer_time: Seconds that a request or an answer may take.
         multicast: Whether it looks for peers on its local networks.
+        further: Options that only some programs have.
         prefix: What the program is run by, such as ``/usr/sbin/ip netns exec …``.
 
     Attributes:
@@ -51,6 +52,7 @@ class GoPeer(ProcessProtocol):
         peers: Sequence[str] = (),
         transfer_time: int = 60,
         multicast: bool = False,
+        further: Sequence[str] = (),
         prefix: Sequence[str] = (),
     ) -> None:
         self.identity = identity
@@ -73,6 +75,7 @@ class GoPeer(ProcessProtocol):
         command = [*prefix, program, *itertools.chain.from_iterable(arguments.items())]
         if multicast:
             command.append("-multicast")
+        command += further
         self._process = reactor.spawnProcess(self, command[0], command, {"GOMAXPROCS": "2"})
 
     # What a node of a test can be asked

@@ -24,20 +24,18 @@ class LanNetwork(Lans):
         super().__init__(*lans)
         self._peers: list[GoPeer] = []
 
-    async def own(self, host: Host) -> GoPeer:
+    async def own(self, host: Host, *, lan: bool = True, mdns: bool = False) -> GoPeer:
         """Start a node of ours."""
-        return await self._start(host, OWN_PROGRAM)
+        return await self._start(host, OWN_PROGRAM, multicast=lan, further=["-mdns"] if mdns else [])
 
     async def go(self, host: Host, program: str) -> GoPeer:
         """Start a Go node."""
-        return await self._start(host, [program])
+        return await self._start(host, [program], multicast=True)
 
-    async def _start(self, host: Host, program: list[str]) -> GoPeer:
+    async def _start(self, host: Host, program: list[str], **options: Any) -> GoPeer:
         command = host.command(*program)
         command[0] = str(shutil.which(command[0]))
-        peer = GoPeer(
-            command[-1], Identity.generate(), listen="", multicast=True, transfer_time=600, prefix=command[:-1]
-        )
+        peer = GoPeer(command[-1], Identity.generate(), listen="", transfer_time=600, prefix=command[:-1], **options)
         self._peers.append(peer)
         await peer.ready
         return peer

@@ -57,13 +57,14 @@ def main() -> None:
     for option in ("-seed", "-listen", "-peers", "-sessions", "-transfer-time"):
         parser.add_argument(option)
     parser.add_argument("-multicast", action="store_true")
+    parser.add_argument("-mdns", action="store_true")
     options = parser.parse_args()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s")
     peer = OwnPeer(
         Identity(bytes.fromhex(options.seed)),
         listen=options.listen,
         peers=[peer for peer in options.peers.split(",") if peer],
-        sources={"lan": {"enabled": options.multicast}},
+        sources={"lan": {"enabled": options.multicast}, "mdns": {"enabled": options.mdns}},
     )
     StandardIO(Commands(peer))
     reactor.run()

@@ -12,7 +12,8 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.testing import MemoryReactorClock, StringTransportWithDisconnection
 
 from pinecone_transport.discovery.network_interfaces import Interface
-from pinecone_transport.links import Link
+from pinecone_transport.links import Link, StreamLink
+from pinecone_transport.wire import PeerType
 
 
 def interface(name: str, *addresses: str, index: int = 2, multicast: bool = True) -> Interface:
@@ -50,6 +51,10 @@ class Owner:
     def __init__(self) -> None:
         self.links: list[Link] = []
         self.lost: list[Link] = []
+
+    def link(self, way: str) -> Link:
+        """Return a link that came in by another source."""
+        return StreamLink(self, peer_type=PeerType.MULTICAST, way=way, address="192.0.2.7:5000", outbound=False)
 
     def link_made(self, link: Link) -> None:
         self.links.append(link)

@@ -204,8 +204,7 @@ def test_of_two_links_that_crossed_the_higher_key_closes_its_own(lan: Lan) -> No
 
 
 def test_links_of_other_sources_do_not_count(lan: Lan) -> None:
-    other = Owner()
-    other.way = "tcp"
+    other = lan.owner.link("tcp")
     lan.source.link_up(other, HIGH)
     lan.source.link_down(other, HIGH)
     lan.hear()
