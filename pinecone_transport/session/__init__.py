@@ -12,7 +12,8 @@ from pinecone_transport.session.events import (
 )
 from pinecone_transport.session.quic import QuicLimits
 from pinecone_transport.session.sessions import Kind, Kinds, Sessions
-from pinecone_transport.session.utp import SessionInfo, UtpLimits, UtpSocket
+from pinecone_transport.session.socket import SessionInfo
+from pinecone_transport.session.utp import UtpLimits, UtpSocket
 
 __all__ = [
     "Kind",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import ceil, inf
 from typing import TYPE_CHECKING, Final, final
+from weakref import WeakValueDictionary
 
+from pinecone_transport.identity import PublicKey
 from pinecone_transport.session.packet_size import PacketSize
 
 if TYPE_CHECKING:
@@ -38,6 +41,7 @@ class Budget:
     """
 
     __slots__ = (
+        "__weakref__",
         "_acknowledged_at",
         "_burst",
         "_burst_until",
@@ -128,3 +132,29 @@ class Budget:
             self.congestion.on_lost(sent_at, now)
         else:
             self.congestion.on_timeout(self.packet_size.on_timeout(), now)
+
+
+@final
+class Budgets:
+    """The budgets of all keys. Connections with a key hold its budget, of whichever kind they are.
+
+    Args:
+        make: Makes one for a key that nobody has connections with.
+    """
+
+    __slots__ = ("_held", "_make")
+
+    def __init__(self, make: Callable[[], Budget]) -> None:
+        self._make: Final = make
+        # Whoever uses a budget keeps it alive: nobody has to say when a key's last connection of any kind is gone.
+        self._held: Final[WeakValueDictionary[PublicKey, Budget]] = WeakValueDictionary()
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def of(self, key: PublicKey) -> Budget:
+        """Return the key's budget, a new one if nobody has connections with it."""
+        budget = self._held.get(key)
+        if budget is None:
+            self._held[key] = budget = self._make()
+        return budget

@@ -11,16 +11,20 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from typing import Final, final
 
 from pinecone_transport.deadlines import Deadlines
 from pinecone_transport.errors import LocalProtocolError, PineconeError
 from pinecone_transport.identity import Identity, PublicKey
 from pinecone_transport.randomness import RandomSource
+from pinecone_transport.session.budget import Budgets
 from pinecone_transport.session.demux import is_syn, looks_like_quic, may_be_either
 from pinecone_transport.session.events import SessionEvent, StreamAccepted, StreamClosed, StreamConnected, StreamLost
 from pinecone_transport.session.quic import QuicLimits, QuicSocket
-from pinecone_transport.session.utp import SessionInfo, UtpLimits, UtpSocket
+from pinecone_transport.session.socket import SessionInfo
+from pinecone_transport.session.utp import UtpLimits, UtpSocket
+from pinecone_transport.session.utp.remote import new_budget
 
 STAGGER: Final = 0.005
 """Seconds by which the native kind is ahead where nothing is known of a node: what a near one needs for its answer."""
@@ -106,8 +110,11 @@ class Sessions:
         utp_limits: UtpLimits | None = None,
         quic_limits: QuicLimits | None = None,
     ) -> None:
-        self._utp: Final = UtpSocket(random=random, limits=utp_limits)
-        self._quic: Final = QuicSocket(identity, random=random, limits=quic_limits) if kinds is not None else None
+        budgets = Budgets(partial(new_budget, utp_limits or UtpLimits()))
+        self._utp: Final = UtpSocket(random=random, limits=utp_limits, budgets=budgets)
+        self._quic: Final = (
+            QuicSocket(identity, random=random, limits=quic_limits, budgets=budgets) if kinds is not None else None
+        )
         self._kinds: Final = kinds or Kinds(Kind.UTP)
         self._sockets: Final[dict[Kind, UtpSocket | QuicSocket]] = {Kind.UTP: self._utp}
         if self._quic is not None:

@@ -77,10 +77,10 @@ class Connection:
     __slots__ = (
         "_aborted",
         "_all_streams",
-        "_begun_at",
         "_counters",
         "_finishing",
         "_full",
+        "_handshake_until",
         "_held",
         "_held_until",
         "_limits",
@@ -124,7 +124,7 @@ class Connection:
         self._numbers: Final = numbers
         self._limits: Final = limits
         self._counters: Final = counters
-        self._begun_at: Final = now
+        self._handshake_until = now + limits.handshake_timeout
         self._pinged_at = now
         self._probed_at = now
         self._probe_until: float | None = None
@@ -174,6 +174,10 @@ class Connection:
             self.state = State.HELD
             self._held_until = now + self._limits.yield_time
 
+    def hurry(self, now: float) -> None:
+        """The far end has another connection with us: this one has not long any more to become one."""
+        self._handshake_until = min(self._handshake_until, now + self._limits.leftover_timeout + 3 * self.engine.rtt)
+
     def wake(self, now: float) -> None:
         """The way may be back: send again what had no answer."""
         if self.state is not State.CLOSED and self.state is not State.HELD:
@@ -214,11 +218,11 @@ class Connection:
             self.engine.end(1, is_application=False)
         self._take_events(now, events)
 
-    def packets(self, allowance: int, now: float, events: list[SessionEvent]) -> list[bytes]:
-        """Return what is to be sent now."""
+    def packets(self, room: int, limit: int, now: float, events: list[SessionEvent]) -> list[bytes]:
+        """Return what is to be sent now, with up to ``room`` packets of data, about ``limit`` bytes."""
         if self.state is State.HELD:
             return []
-        packets = self.engine.packets(allowance, now)
+        packets = self.engine.packets(room, limit, now)
         self._take_events(now, events)
         return packets
 
@@ -231,7 +235,7 @@ class Connection:
             return self._held_until
         times = [self.engine.timer(), self._probe_until]
         if self.state is State.ACCEPTING:
-            times.append(self._begun_at + limits.handshake_timeout)
+            times.append(self._handshake_until)
         elif self.state is State.OPEN:
             if self._is_pending():
                 times.append(self._ping_at())
@@ -241,13 +245,12 @@ class Connection:
 
     def handle_timer(self, now: float, events: list[SessionEvent]) -> None:
         """Do what is due; harmless when called too early."""
-        limits = self._limits
         if self.state is State.HELD:
             if now >= self._held_until:
                 self._resume(now, events)
             return
         self.engine.handle_timer(now)
-        if self.state is State.ACCEPTING and now >= self._begun_at + limits.handshake_timeout:
+        if self.state is State.ACCEPTING and now >= self._handshake_until:
             self._counters["half-open connections given up"] += 1
             self.engine.end(0, is_application=False)
         elif self.state is State.OPEN:

@@ -9,36 +9,30 @@ timers, where our turns do both; and how a connection ended is said only three t
 
 from __future__ import annotations
 
-import hmac
-from collections.abc import Iterable
 from dataclasses import dataclass
-from ssl import CERT_NONE
 from typing import Final, final
 
+from aioquic.buffer import Buffer  # type: ignore[attr-defined]  # that is its public home
 from aioquic.quic import events
-from aioquic.quic.configuration import QuicConfiguration
-from aioquic.quic.congestion.base import QuicCongestionControl, register_congestion_control
 from aioquic.quic.connection import END_STATES, QuicConnection, QuicConnectionState
-from aioquic.quic.packet import QuicFrameType, QuicProtocolVersion
-from aioquic.quic.packet_builder import QuicPacketBuilder, QuicSentPacket
-from aioquic.quic.recovery import QuicPacketPacer, QuicPacketSpace
+from aioquic.quic.packet import QuicFrameType, pull_quic_transport_parameters
+from aioquic.quic.packet_builder import QuicPacketBuilder
+from aioquic.quic.recovery import QuicPacketSpace
 from aioquic.quic.stream import QuicStream
-from aioquic.tls import CipherSuite, Epoch
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, load_der_private_key
+from aioquic.tls import Epoch
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from pinecone_transport.identity import Identity
-from pinecone_transport.session.quic.limits import QuicLimits
+from pinecone_transport.session.budget import Budget
+from pinecone_transport.session.quic.congestion import Congestion, NoPacer
+from pinecone_transport.session.quic.settings import Settings
 
-ID_LENGTH: Final = 8
-"""Bytes of a connection id of ours."""
-VERSION_1: Final = int(QuicProtocolVersion.VERSION_1)
-
-_CONTROL: Final = "pinecone"
 _MAX_BACKOFF: Final = 2.0
+_ROUNDING: Final = 1e-6
+"""Seconds. The library adds to get a deadline and subtracts to see whether it has come: just then it may not have."""
 _MAX_STREAM_DATA_CAPACITY: Final = 17
-_UNLIMITED: Final = 1 << 60
-_MIN_WINDOW: Final = 2
+_MAX_UDP_PAYLOAD_SIZE: Final = 0x03
+_FOUR_BYTES: Final = 0x80000000
+"""Beside a number, that it takes four bytes (RFC 9000, section 16)."""
 
 
 @dataclass(slots=True)
@@ -58,126 +52,41 @@ class Ended:
     reason: str
 
 
-class _Congestion(QuicCongestionControl):
-    """A window of a few packets, all of it open from the start: halved by loss, regained packet by packet.
-
-    Attributes:
-        packets: The window at most.
-        allowance: Bytes that may be sent now at most, whatever the window.
-    """
-
-    def __init__(self, *, max_datagram_size: int) -> None:
-        self._size = max_datagram_size
-        self._lost_at = float("-inf")
-        self._open = float("inf")
-        self.packets = _MIN_WINDOW
-        self.allowance = 0
-
-    @property
-    def congestion_window(self) -> int:  # type: ignore[override]  # what may be sent depends on who asks, too
-        window = int(min(self._open, self.packets)) * self._size
-        return min(window, self.bytes_in_flight + self.allowance)
-
-    def on_packet_sent(self, *, packet: QuicSentPacket) -> None:
-        self.bytes_in_flight += packet.sent_bytes
-
-    def on_packet_acked(self, *, now: float, packet: QuicSentPacket) -> None:
-        self.bytes_in_flight -= packet.sent_bytes
-        if self._open < self.packets:
-            self._open += 1 / self._open
-
-    def on_packets_expired(self, *, packets: Iterable[QuicSentPacket]) -> None:
-        for packet in packets:
-            self.bytes_in_flight -= packet.sent_bytes
-
-    def on_packets_lost(self, *, now: float, packets: Iterable[QuicSentPacket]) -> None:
-        newest = float("-inf")
-        for packet in packets:
-            self.bytes_in_flight -= packet.sent_bytes
-            newest = packet.sent_time if packet.sent_time is not None else newest
-        if newest > self._lost_at:
-            self._lost_at = now
-            self._open = max(min(self._open, self.packets) / 2, _MIN_WINDOW)
-
-    def on_persistent_congestion(self) -> None:
-        self._open = _MIN_WINDOW
-
-    def on_rtt_measurement(self, *, now: float, rtt: float) -> None:
-        pass
-
-
-register_congestion_control(_CONTROL, _Congestion)
-
-
-class _NoPacer(QuicPacketPacer):
-    """Packets leave at the end of a turn: a timer for each would cost more than it saves."""
-
-    def update_rate(self, congestion_window: int, smoothed_rtt: float) -> None:
-        pass
-
-
-@final
-class Settings:
-    """What all connections of one node have in common, made once.
-
-    Args:
-        identity: The node's key.
-        protocol: The application's name (ALPN).
-        limits: Bounds.
-    """
-
-    def __init__(self, identity: Identity, protocol: str, limits: QuicLimits) -> None:
-        self.limits: Final = limits
-        self._reset_key: Final = hmac.digest(identity.seed, b"QUIC stateless reset", "sha256")
-        self.dialler: Final = self._configuration(identity, protocol, True)
-        self.listener: Final = self._configuration(identity, protocol, False)
-
-    def reset_token(self, connection_id: bytes) -> bytes:
-        """Return the 16 bytes that end a connection of ours with this id, now and after a restart.
-
-        Source: RFC 9000, section 10.3.2.
-        """
-        return hmac.digest(self._reset_key, connection_id, "sha256")[:16]
-
-    def _configuration(self, identity: Identity, protocol: str, is_client: bool) -> QuicConfiguration:
-        return QuicConfiguration(
-            alpn_protocols=[protocol],
-            congestion_control_algorithm=_CONTROL,
-            connection_id_length=ID_LENGTH,
-            idle_timeout=self.limits.idle_timeout,
-            is_client=is_client,
-            max_data=_UNLIMITED,  # the streams' windows are what bounds it
-            max_datagram_size=self.limits.packet,
-            max_stream_data=self.limits.receive_window,
-            certificate=x509.load_der_x509_certificate(identity.certificate()),
-            private_key=load_der_private_key(identity.private_key_der(), None),
-            # quic-go 0.37.4 gets the hash of AES-256 wrong: it must be neither offered nor taken.
-            cipher_suites=[CipherSuite.AES_128_GCM_SHA256, CipherSuite.CHACHA20_POLY1305_SHA256],
-            supported_versions=[VERSION_1],
-            verify_mode=CERT_NONE,  # there are no authorities: the key is what counts, and its holder compares it
-        )
-
-
 class _Connection(QuicConnection):
     """aioquic's, with what it lacks for us."""
 
-    def __init__(self, settings: Settings, original_id: bytes | None) -> None:
+    def __init__(self, settings: Settings, budget: Budget, original_id: bytes | None) -> None:
         is_dialler = original_id is None
+        limits = settings.limits
         super().__init__(
             configuration=settings.dialler if is_dialler else settings.listener,
             original_destination_connection_id=original_id,
         )
         self.consumed: Final[dict[int, int]] = {}
+        self.control: Final = Congestion(budget, limits.window_packets)
+        self.far_limit = limits.packet
         self._settings = settings
         self._ack_delay = 0.0
-        self._loss._pacer = _NoPacer(max_datagram_size=settings.limits.packet)
-        for limit, count in ((self._local_max_streams_bidi, settings.limits.streams), (self._local_max_streams_uni, 0)):
+        self._loss._cc = self.control
+        self._loss._pacer = NoPacer(max_datagram_size=limits.first_packet)
+        for limit, count in ((self._local_max_streams_bidi, limits.streams), (self._local_max_streams_uni, 0)):
             limit.value = limit.sent = count
         self._set_reset_tokens()
 
     def _initialize(self, peer_cid: bytes) -> None:
         super()._initialize(peer_cid)
         self.tls._request_client_certificate = not self._is_client
+
+    def _serialize_transport_parameters(self) -> bytes:
+        """Say how long packets may be that we get. Source: RFC 9000, section 18.2."""
+        largest = _FOUR_BYTES | self._settings.limits.largest_packet
+        return super()._serialize_transport_parameters() + bytes((_MAX_UDP_PAYLOAD_SIZE, 4)) + largest.to_bytes(4)
+
+    def _parse_transport_parameters(self, data: bytes, from_session_ticket: bool = False) -> None:
+        super()._parse_transport_parameters(data, from_session_ticket)
+        said = pull_quic_transport_parameters(Buffer(data=data)).max_udp_payload_size
+        if said is not None:  # who says nothing takes anything by the standard, and ends with a panic in practice
+            self.far_limit = min(said, self._settings.limits.largest_packet)
 
     def _replenish_connection_ids(self) -> None:
         super()._replenish_connection_ids()
@@ -211,6 +120,7 @@ class Engine:
 
     Args:
         settings: The node's.
+        budget: What connections with the key have in common.
         original_id: The id that the far end's first packet is for; None where we dial.
 
     Attributes:
@@ -219,15 +129,13 @@ class Engine:
         repeated: Whether a packet had no answer in its time since this was last looked at, and set to False.
     """
 
-    def __init__(self, settings: Settings, original_id: bytes | None = None) -> None:
+    def __init__(self, settings: Settings, budget: Budget, original_id: bytes | None = None) -> None:
         self.dialled: Final = original_id is None
         self.repeated = False
-        self._quic: Final = _Connection(settings, original_id)
+        self._quic: Final = _Connection(settings, budget, original_id)
         self._limits: Final = settings.limits
-        control = self._quic._loss._cc
-        assert isinstance(control, _Congestion)
-        control.packets = settings.limits.window_packets
-        self._control: Final = control
+        self._path_size: Final = budget.packet_size
+        self._control: Final = self._quic.control
         self._first_limit = 0
         self.ids: Final = {self._quic.host_cid} | ({original_id} if original_id is not None else set())
 
@@ -240,10 +148,12 @@ class Engine:
     def receive(self, packet: bytes, now: float) -> None:
         """Take a packet."""
         self._quic.receive_datagram(packet, "", now)
+        self._control.settle(now)
 
-    def packets(self, allowance: int, now: float) -> list[bytes]:
-        """Return what is to be sent now, with about ``allowance`` bytes of data at most."""
-        self._control.allowance = max(allowance, 0)
+    def packets(self, room: int, limit: int, now: float) -> list[bytes]:
+        """Return what is to be sent: up to ``room`` packets with data, about ``limit`` bytes, and acknowledgements."""
+        self._quic._max_datagram_size = size = self.packet_size
+        self._control.allowance = min(room, -(-limit // size)) * size if limit > 0 else 0
         return [packet for packet, _ in self._quic.datagrams_to_send(now)]
 
     def timer(self) -> float | None:
@@ -257,11 +167,18 @@ class Engine:
             return
         loss = self._quic._loss
         before = loss._pto_count
-        self._quic.handle_timer(now)
+        self._quic.handle_timer(now + _ROUNDING)
         if loss._pto_count > before:
             self.repeated = True
+            self._shorten()
             while loss._pto_count > 1 and loss.get_probe_timeout() * 2**loss._pto_count > _MAX_BACKOFF:
                 loss._pto_count -= 1
+
+    def _shorten(self) -> None:
+        """Nothing arrives, perhaps for the packets' length: this connection has shorter ones from now on."""
+        size = self.packet_size
+        if size > self._limits.packet:
+            self._quic.far_limit = max(size // 2, self._limits.packet)
 
     def resend(self, now: float) -> None:
         """The way may be back: send again what had no answer, and do not wait long for the next time."""
@@ -299,9 +216,21 @@ class Engine:
         return self._quic._state is not QuicConnectionState.FIRSTFLIGHT
 
     @property
-    def bytes_in_flight(self) -> int:
+    def packet_size(self) -> int:
+        """Bytes of a full packet: as many as the path carries well, towards a far end that takes long ones."""
+        if not self._quic._handshake_confirmed:
+            return self._limits.first_packet
+        far_limit = self._quic.far_limit
+        return far_limit if far_limit <= self._limits.packet else min(self._path_size.size, far_limit)
+
+    @property
+    def packets_in_flight(self) -> int:
         """Sent, and neither acknowledged nor taken for lost."""
-        return self._control.bytes_in_flight
+        return self._control.packets_in_flight
+
+    def leave(self) -> None:
+        """The connection is gone, and so is all that it has under way."""
+        self._control.end()
 
     @property
     def rtt(self) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from pinecone_transport.session.quic.engine import ID_LENGTH, VERSION_1
+from pinecone_transport.session.quic.settings import ID_LENGTH, VERSION_1
 
 LONG: Final = 0x80
 FIXED: Final = 0x40

@@ -10,7 +10,11 @@ class QuicLimits:
     """Bounds and times of a `QuicSocket`; the defaults suit deployed nodes (§8).
 
     Attributes:
-        packet: Longest packet that we send, bytes, 1,200 at least; Go nodes take 1,452 and lose longer ones.
+        first_packet: Packets until the handshake is done, bytes, 1,200 at least.
+        packet: Longest packet that we send to a far end that does not say that it takes more, bytes; longer ones end a
+            Go node.
+        largest_packet: Longest packet that we receive, and the longest that we send to a far end that says that it
+            takes so much, bytes, 16,383 at most: the library gives the length of a frame 14 bits.
         window_packets: Packets in flight to one key; a Go node's queues hold 16 of a flow, acknowledgements included.
         receive_window: Bytes per stream that may lie here without being acknowledged by the stream's owner.
         send_buffer: Bytes per stream that may wait for being sent and acknowledged by the far end.
@@ -25,6 +29,7 @@ class QuicLimits:
         spare_streams: How many streams the far end still lets us open when a fresh connection is dialled.
         connect_timeout: Seconds after which a stream that got no connection fails.
         handshake_timeout: Seconds that a far node has for its handshake.
+        leftover_timeout: The same, beside three round trips, once another connection with it is open.
         idle_timeout: Seconds of silence that end a connection.
         ping_after: Seconds of silence on a connection where an answer is owed, or bytes wait for being taken, after
             which the far end is asked for a sign.
@@ -34,7 +39,9 @@ class QuicLimits:
         unread_timeout: Seconds after which a connection that we dialled counts as taken though nothing was answered.
     """
 
+    first_packet: int = 1280
     packet: int = 1452
+    largest_packet: int = 16_000
     window_packets: int = 14
     receive_window: int = 512 << 10
     send_buffer: int = 512 << 10
@@ -49,6 +56,7 @@ class QuicLimits:
     spare_streams: int = 8
     connect_timeout: float = 15.0
     handshake_timeout: float = 10.0
+    leftover_timeout: float = 1.0
     idle_timeout: float = 15.0
     ping_after: float = 5.0
     probe_timeout: float = 1.0

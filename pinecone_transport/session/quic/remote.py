@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, final
 
 from pinecone_transport.identity import PublicKey
+from pinecone_transport.session.budget import Budget
 from pinecone_transport.session.quic.connection import Connection, State
 from pinecone_transport.session.quic.limits import QuicLimits
 from pinecone_transport.session.quic.streams import Stream
@@ -26,7 +27,7 @@ class Remote:
         waiting: Streams that wait for a connection, by number.
         dial: Our dial that is under way, if any.
         fresh_wanted: Whether a connection is to be dialled although there is one: its streams are nearly used up.
-        strays: Packets to send that belong to no connection.
+        budget: What connections of all kinds with the key have in common.
     """
 
     __slots__ = (
@@ -34,24 +35,24 @@ class Remote:
         "_newest_neglected",
         "_redial_at",
         "_refusals",
+        "budget",
         "connections",
         "dial",
         "fresh_wanted",
         "ids",
         "key",
         "number",
-        "strays",
         "waiting",
     )
 
-    def __init__(self, number: int, key: PublicKey, limits: QuicLimits) -> None:
+    def __init__(self, number: int, key: PublicKey, budget: Budget, limits: QuicLimits) -> None:
         self.number: Final = number
         self.key: Final = key
+        self.budget: Final = budget
         self._limits: Final = limits
         self.connections: Final[dict[int, Connection]] = {}
         self.ids: Final[dict[bytes, Connection]] = {}
         self.waiting: Final[dict[int, Stream]] = {}
-        self.strays: Final[list[bytes]] = []
         self.dial: Connection | None = None
         self.fresh_wanted = False
         self._newest_neglected = 0
@@ -60,7 +61,7 @@ class Remote:
 
     def is_empty(self) -> bool:
         """Tell whether there is nothing to remember of it."""
-        return not (self.connections or self.waiting or self.strays)
+        return not (self.connections or self.waiting)
 
     def half_open(self) -> list[Connection]:
         """Return the connections that the far end has begun and not finished beginning, oldest first."""
@@ -113,10 +114,13 @@ class Remote:
         at = min(stream.opened_at for stream in self.waiting.values()) + self._limits.connect_timeout
         return min(at, self._redial_at) if self._redial_at > now else at
 
-    def flight(self) -> int:
-        """Return the bytes that are in flight to the key."""
-        return sum(connection.engine.bytes_in_flight for connection in self.connections.values())
+    def packets_in_flight(self) -> int:
+        """Return how many packets of QUIC are in flight to the key."""
+        return sum(connection.engine.packets_in_flight for connection in self.connections.values())
 
-    def allowance(self, limit: int) -> int:
-        """Return how many more bytes may be sent, of ``limit`` that there is room for."""
-        return min(limit, self._limits.window_packets * self._limits.packet - self.flight())
+    def room(self, now: float) -> int:
+        """Return how many more packets may be sent; one at least where none of QUIC is under way, whatever else is."""
+        own = self.packets_in_flight()
+        self.budget.pass_time(now)
+        packets, length = self.budget.room()
+        return max(min(self._limits.window_packets - own, packets if length > 0 else 0), 0 if own else 1)

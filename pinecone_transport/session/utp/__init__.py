@@ -14,7 +14,7 @@ from pinecone_transport.session.utp.packet import (
     encode_packet,
     sequence_less,
 )
-from pinecone_transport.session.utp.socket import SessionInfo, UtpSocket
+from pinecone_transport.session.utp.socket import UtpSocket
 from pinecone_transport.session.utp.states import TRANSITIONS, Input, State
 
 __all__ = [
@@ -27,7 +27,6 @@ __all__ = [
     "ST_SYN",
     "TRANSITIONS",
     "Input",
-    "SessionInfo",
     "State",
     "UtpLimits",
     "UtpPacket",

@@ -12,6 +12,12 @@ from pinecone_transport.session.utp.limits import UtpLimits
 from pinecone_transport.session.utp.rtt import RttEstimator
 
 
+def new_budget(limits: UtpLimits) -> Budget:
+    """Return what connections with a key have in common, before anything is known of the path."""
+    rtt = RttEstimator(limits.min_rto)
+    return Budget(Ledbat(limits.window_packets, rtt), rtt, limits.window_bytes, limits.largest_packet)
+
+
 @final
 class Remote:
     """A key that we have connections with.
@@ -27,10 +33,9 @@ class Remote:
 
     __slots__ = ("_deadlines", "budget", "connections", "control", "early", "half_open", "sending")
 
-    def __init__(self, limits: UtpLimits, deadlines: Deadlines) -> None:
+    def __init__(self, budget: Budget, deadlines: Deadlines) -> None:
         self._deadlines: Final = deadlines
-        rtt = RttEstimator(limits.min_rto)
-        self.budget: Final = Budget(Ledbat(limits.window_packets, rtt), rtt, limits.window_bytes, limits.largest_packet)
+        self.budget: Final = budget
         self.connections: Final[dict[int, Connection]] = {}
         self.half_open: Final[dict[int, Connection]] = {}
         self.early: Final[dict[int, Connection]] = {}

@@ -7,47 +7,35 @@ a `Budget`. The owner asks `UtpSocket.ready_keys` who has something to send, and
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 from typing import Final, final
 
-from pinecone_transport.deadlines import Deadlines
 from pinecone_transport.errors import LocalProtocolError, PineconeError, StreamError, UtpError
 from pinecone_transport.identity import PublicKey
 from pinecone_transport.randomness import RandomSource
+from pinecone_transport.session.budget import Budgets
 from pinecone_transport.session.events import SessionEvent
+from pinecone_transport.session.socket import SessionInfo, Socket
+from pinecone_transport.session.strays import Strays
 from pinecone_transport.session.utp.connection import Connection
 from pinecone_transport.session.utp.extensions import EARLY, options_of
 from pinecone_transport.session.utp.limits import UtpLimits
 from pinecone_transport.session.utp.memory import Memories
-from pinecone_transport.session.utp.packet import HEADER_LENGTH, ST_RESET, ST_SYN, UtpPacket, decode_packet
-from pinecone_transport.session.utp.remote import Remote
+from pinecone_transport.session.utp.packet import (
+    HEADER_LENGTH,
+    ST_RESET,
+    ST_SYN,
+    UtpPacket,
+    decode_packet,
+    encode_reset,
+)
+from pinecone_transport.session.utp.remote import Remote, new_budget
 from pinecone_transport.session.utp.states import State
-from pinecone_transport.session.utp.strays import Strays
-
-
-@dataclass(frozen=True, slots=True)
-class SessionInfo:
-    """How things stand with one remote key.
-
-    Attributes:
-        key: The remote key.
-        connections: Open, half-open and closing.
-        rtt: Smoothed round trip time, seconds; 0.0 until known.
-        window: Data packets that may be in flight.
-        packets_in_flight: Data packets that are.
-    """
-
-    key: PublicKey
-    connections: int
-    rtt: float
-    window: int
-    packets_in_flight: int
 
 
 @final
-class UtpSocket:
+class UtpSocket(Socket):
     """The µTP end of one node.
 
     A call for a stream that has just ended does nothing: its owner may not have got to the event that says so.
@@ -55,15 +43,16 @@ class UtpSocket:
     Args:
         random: Where connection ids and first sequence numbers come from; not guessable in production.
         limits: Bounds and times.
-
-    Attributes:
-        counters: Packets sent and received, and what was dropped or given up, by reason.
+        budgets: Shared with the other kind of session; None for budgets of its own.
     """
 
-    def __init__(self, *, random: RandomSource, limits: UtpLimits | None = None) -> None:
-        self.counters: Final[Counter[str]] = Counter()
+    def __init__(
+        self, *, random: RandomSource, limits: UtpLimits | None = None, budgets: Budgets | None = None
+    ) -> None:
+        super().__init__()
         self._random: Final = random
         self._limits: Final = limits or UtpLimits()
+        self._budgets: Final = Budgets(partial(new_budget, self._limits)) if budgets is None else budgets
         self._memories: Final = Memories(self._limits.memory, self._limits.share)
         self._remotes: Final[dict[PublicKey, Remote]] = {}
         self._streams: Final[dict[int, Connection]] = {}
@@ -71,9 +60,7 @@ class UtpSocket:
         self._early: Final[dict[int, Connection]] = {}
         self._next_stream = 1
         self._active: Final[dict[PublicKey, None]] = {}
-        self._strays: Final = Strays(self._limits, self.counters)
-        self._repeated: Final[set[PublicKey]] = set()
-        self._deadlines: Final = Deadlines()
+        self._strays: Final = Strays(self._limits.resets, self._limits.resets_per_key)
 
     # From above
 
@@ -85,7 +72,7 @@ class UtpSocket:
 
         Source: §8; BEP 29, connection setup.
         """
-        remote = self._remotes.get(key) or Remote(self._limits, self._deadlines)
+        remote = self._remotes.get(key) or Remote(self._budgets.of(key), self._deadlines)
         limits = self._limits
         if (
             len(self._streams) >= limits.connections + limits.kept_for_dials
@@ -204,8 +191,8 @@ class UtpSocket:
         else:
             counters["packets of unknown connections"] += 1
             # Its sender receives one below if it dialled, one above if it was dialled.
-            self._strays.add_reset(key, decoded, (decoded.connection_id - 1) & 0xFFFF)
-            self._strays.add_reset(key, decoded, (decoded.connection_id + 1) & 0xFFFF)
+            self._add_reset(key, decoded, (decoded.connection_id - 1) & 0xFFFF)
+            self._add_reset(key, decoded, (decoded.connection_id + 1) & 0xFFFF)
             self._active[key] = None
         return events
 
@@ -272,17 +259,7 @@ class UtpSocket:
             self._active[key] = None
         return packets
 
-    def take_repeated_keys(self) -> set[PublicKey]:
-        """Return the keys that left a packet unanswered in its time, and forget them: the way to them may be wrong."""
-        repeated = set(self._repeated)
-        self._repeated.clear()
-        return repeated
-
     # Time
-
-    def next_timer(self) -> float | None:
-        """Return when `handle_timer` wants to be called, seconds on the ``now`` axis, or None."""
-        return self._deadlines.next()
 
     def handle_timer(self, now: float) -> list[SessionEvent]:
         """Do what has become due: packets to be repeated, connections to be given up."""
@@ -355,7 +332,7 @@ class UtpSocket:
 
     def _receive_syn(self, key: PublicKey, packet: UtpPacket, now: float, events: list[SessionEvent]) -> None:
         receive_id = (packet.connection_id + 1) & 0xFFFF
-        remote = self._remotes.get(key) or Remote(self._limits, self._deadlines)
+        remote = self._remotes.get(key) or Remote(self._budgets.of(key), self._deadlines)
         connection = remote.connections.get(receive_id)
         if connection is None:
             if self._make_place(remote, now, events):
@@ -372,10 +349,15 @@ class UtpSocket:
             self.counters["conflicting SYNs"] += 1
             connection = None
         if connection is None:
-            self._strays.add_reset(key, packet, packet.connection_id)
+            self._add_reset(key, packet, packet.connection_id)
             self._active[key] = None
         else:
             self._touch(connection, now)
+
+    def _add_reset(self, key: PublicKey, packet: UtpPacket, connection_id: int) -> None:
+        """Tell who sent ``packet`` that we know no such connection, unless many are being told already. Source: §8."""
+        if not self._strays.answer(key, encode_reset(connection_id, 0, packet.seq_nr)):
+            self.counters["resets withheld"] += 1
 
     def _takes_early(self, remote: Remote, packet: UtpPacket) -> bool:
         """Tell whether a SYN brings the beginning of its stream, and we have a place for that."""

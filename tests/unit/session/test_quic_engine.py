@@ -6,20 +6,26 @@ import pytest
 from aioquic.tls import CipherSuite
 
 from pinecone_transport.identity import Identity
-from pinecone_transport.session.quic.engine import Engine, Settings
+from pinecone_transport.session.budget import Budget
+from pinecone_transport.session.packet_size import FIRST_SIZE
+from pinecone_transport.session.quic.engine import Engine
 from pinecone_transport.session.quic.limits import QuicLimits
+from pinecone_transport.session.quic.settings import Settings
+from pinecone_transport.session.utp import UtpLimits
+from pinecone_transport.session.utp.remote import new_budget
 from tests.support.quic_link import HIGH, LOW, QuicLink
-from tests.support.raw_quic import RawDialler
+from tests.support.raw_quic import GoLikeSocket, RawDialler
 
 LIMITS = QuicLimits()
+ROOM = LIMITS.window_packets
 
 
 def exchange(left: Engine, right: Engine, now: float) -> int:
     """Carry packets until both are silent; return how many there were."""
     count = 0
     for _ in range(100):
-        packets = [(right, packet) for packet in left.packets(1 << 20, now)]
-        packets += [(left, packet) for packet in right.packets(1 << 20, now)]
+        packets = [(right, packet) for packet in left.packets(ROOM, 1 << 20, now)]
+        packets += [(left, packet) for packet in right.packets(ROOM, 1 << 20, now)]
         if not packets:
             return count
         for engine, packet in packets:
@@ -28,10 +34,11 @@ def exchange(left: Engine, right: Engine, now: float) -> int:
     raise AssertionError("they never fall silent")
 
 
-def pair(now: float = 1.0) -> tuple[Engine, Engine]:
-    left = Engine(Settings(LOW, "matrix", LIMITS))
+def pair(budget: Budget | None = None) -> tuple[Engine, Engine]:
+    now = 1.0
+    left = Engine(Settings(LOW, "matrix", LIMITS), budget or new_budget(UtpLimits()))
     left.start(now)
-    right = Engine(Settings(HIGH, "matrix", LIMITS), next(iter(left_destination(left, now))))
+    right = Engine(Settings(HIGH, "matrix", LIMITS), new_budget(UtpLimits()), next(iter(left_destination(left, now))))
     for packet in FIRST:
         right.receive(packet, now)
     exchange(left, right, now)
@@ -42,7 +49,7 @@ FIRST: list[bytes] = []
 
 
 def left_destination(left: Engine, now: float) -> set[bytes]:
-    FIRST[:] = left.packets(1 << 20, now)
+    FIRST[:] = left.packets(ROOM, 1 << 20, now)
     return {FIRST[0][6 : 6 + FIRST[0][5]]}
 
 
@@ -69,44 +76,58 @@ def test_what_is_received_is_acknowledged_at_once_and_packets_are_not_paced() ->
     left, right = pair()
     stream = left.open()
     left.write(stream, bytes(15_000))
-    packets = left.packets(1 << 20, 2.0)
+    packets = left.packets(ROOM, 1 << 20, 2.0)
     assert len(packets) == 11
     for packet in packets:
         right.receive(packet, 2.0)
-    answers = right.packets(1 << 20, 2.0)
+    answers = right.packets(ROOM, 1 << 20, 2.0)
     assert len(answers) == 1
     left.receive(answers[0], 2.0)
     assert left.unacknowledged(stream) == 0
-    assert left.bytes_in_flight == 0
+    assert left.packets_in_flight == 0
 
 
-def test_no_more_packets_are_in_flight_than_the_limit_or_the_allowance_says() -> None:
+def test_no_more_is_sent_than_there_is_room_for() -> None:
     left, _ = pair()
     stream = left.open()
     left.write(stream, bytes(100_000))
-    assert len(left.packets(3 * LIMITS.packet, 2.0)) == 3
-    assert len(left.packets(1 << 20, 2.0)) == LIMITS.window_packets - 3
-    assert left.packets(1 << 20, 2.0) == []
-    assert LIMITS.window_packets * 1400 < left.bytes_in_flight <= LIMITS.window_packets * LIMITS.packet
+    assert left.packets(14, 0, 2.0) == []
+    assert left.packets(0, 1 << 20, 2.0) == []
+    assert len(left.packets(3, 1 << 20, 2.0)) == 3
+    assert len(left.packets(14, 2 * left.packet_size, 2.0)) == 2
+    assert left.packets_in_flight == 5
     assert left.unacknowledged(stream) == 100_000
 
 
-def test_no_packet_is_longer_than_the_limit() -> None:
+def test_packets_are_short_until_the_handshake_is_done_and_then_as_the_path_has_them() -> None:
     left, _ = pair()
+    assert {len(packet) for packet in FIRST} == {LIMITS.first_packet}
     left.write(left.open(), bytes(100_000))
-    assert max(map(len, FIRST + left.packets(1 << 20, 2.0))) == LIMITS.packet
+    assert max(map(len, left.packets(ROOM, 1 << 20, 2.0))) == left.packet_size == FIRST_SIZE
 
 
-def test_lost_packets_shrink_the_window() -> None:
-    left, right = pair()
+def test_lost_packets_shrink_the_window_of_the_key() -> None:
+    budget = new_budget(UtpLimits())
+    left, right = pair(budget)
     left.write(left.open(), bytes(100_000))
-    lost, *arrived = left.packets(1 << 20, 2.0)
+    lost, *arrived = left.packets(ROOM, 1 << 20, 2.0)
     assert lost
+    assert (budget.packets_in_flight, budget.room()[0]) == (14, 0)
     for packet in arrived:
         right.receive(packet, 2.0)
-    for packet in right.packets(1 << 20, 2.0):
+    for packet in right.packets(ROOM, 1 << 20, 2.0):
         left.receive(packet, 2.0)
-    assert len(left.packets(1 << 20, 2.0)) == LIMITS.window_packets // 2
+    assert budget.packets_in_flight == 0
+    assert 7 <= budget.room()[0] < 14
+
+
+def test_what_is_under_way_on_a_connection_that_is_gone_counts_no_more() -> None:
+    budget = new_budget(UtpLimits())
+    left, _ = pair(budget)
+    left.write(left.open(), bytes(100_000))
+    left.packets(ROOM, 1 << 20, 2.0)
+    left.leave()
+    assert (budget.packets_in_flight, budget.bytes_in_flight) == (0, 0)
 
 
 def test_the_window_of_a_stream_opens_as_its_data_is_taken() -> None:
@@ -141,7 +162,7 @@ def test_how_it_ended_is_known_when_the_far_end_says_so() -> None:
 def test_the_ids_of_packets_are_known() -> None:
     left, right = pair()
     left.write(left.open(), b"x")
-    (packet,) = left.packets(1 << 20, 2.0)
+    (packet,) = left.packets(ROOM, 1 << 20, 2.0)
     assert packet[1:9] in right.ids
     drain(right)
     assert len(right.ids) == 9  # what we gave, and what the dialler made up
@@ -157,25 +178,35 @@ def test_credit_for_streams_is_counted() -> None:
 
 
 def test_it_is_seen_when_the_far_end_takes_what_we_send() -> None:
-    link = QuicLink()
-    raw = RawDialler(link.right, LOW, max_data=10_000, max_stream_data=100_000)
-    raw.dial(link.now)
-    engine = next(iter(link.right.socket._connections.values())).engine
-    engine.write(engine.open(), bytes(1000))
-    link.right.socket.acknowledge_all(link.now + 1)
-    raw.exchange(link.now + 1)
-    assert not engine.far_end_reads()
-    engine.write(engine.open(), bytes(9_000))
-    link.right.socket.acknowledge_all(link.now + 2)
-    raw.exchange(link.now + 2)
-    assert engine.far_end_reads()
+    left = Engine(Settings(LOW, "matrix", LIMITS), new_budget(UtpLimits()))
+    left.start(1.0)
+    far = GoLikeSocket(HIGH, max_data=10_000)
+    now = 1.0
+
+    def carry() -> None:
+        nonlocal now
+        for _ in range(8):
+            now += 0.005
+            for packet in left.packets(ROOM, 1 << 20, now):
+                far.receive_packet(LOW.key, packet, now)
+            for packet in far.packets_to_send(LOW.key, 1 << 20, now):
+                left.receive(packet, now)
+            drain(left)
+
+    carry()
+    left.write(left.open(), bytes(1000))
+    carry()
+    assert not left.far_end_reads()
+    left.write(left.open(), bytes(9_000))
+    carry()
+    assert left.far_end_reads()
 
 
 def test_what_had_no_answer_is_sent_again_soon_and_never_later_than_two_seconds_apart() -> None:
     left, _ = pair()
     left.write(left.open(), b"x")
     now = 2.0
-    assert len(left.packets(1 << 20, now)) == 1
+    assert len(left.packets(ROOM, 1 << 20, now)) == 1
     gaps = []
     for _ in range(10):
         at = left.timer()
@@ -187,10 +218,10 @@ def test_what_had_no_answer_is_sent_again_soon_and_never_later_than_two_seconds_
         left.handle_timer(now)
         assert left.repeated
         left.repeated = False
-        assert left.packets(1 << 20, now)
+        assert left.packets(ROOM, 1 << 20, now)
     assert max(gaps) <= 2.0
     left.resend(now)
-    assert left.packets(1 << 20, now)
+    assert left.packets(ROOM, 1 << 20, now)
 
 
 def test_tokens_shown_to_far_ends_are_those_that_resets_carry() -> None:

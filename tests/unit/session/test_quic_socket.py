@@ -17,6 +17,7 @@ from pinecone_transport.identity import Identity
 from pinecone_transport.session import StreamAccepted, StreamConnected
 from pinecone_transport.session.quic import QuicLimits, QuicSocket
 from tests.support.quic_link import HIGH, LOW, QuicLink
+from tests.support.raw_quic import GoLikeSocket
 from tests.support.virtual_link import Faults, Side
 
 DATA = bytes(range(256)) * 4000
@@ -239,75 +240,85 @@ def test_simultaneous_dials_end_up_on_one_connection() -> None:
     assert (link.left.socket.connection_count, link.right.socket.connection_count) == (1, 1)
 
 
-class GoLike:
-    """Has the right side refuse connections as a Go node does, right after their handshake."""
-
-    def __init__(self, link: QuicLink, refusals: int) -> None:
-        self.link = link
-        self.refusals = refusals
-        link.right.socket = self
-        self._socket = link.left.socket.__class__(HIGH, random=Random(9), limits=link.quic_limits)
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._socket, name)
-
-    def receive_packet(self, key: bytes, packet: bytes, now: float) -> list[object]:
-        events = self._socket.receive_packet(key, packet, now)
-        for connection in list(self._socket._connections.values()):
-            if self.refusals and connection.state.name == "OPEN":
-                self.refusals -= 1
-                connection.engine.end(0, is_application=True, reason="connection replaced")
-                events = []
-        return events
-
-
 @pytest.mark.parametrize("refusals", [1, 2, 4])
 def test_a_replaced_connection_is_dialled_anew_with_what_was_written(refusals: int) -> None:
     link = QuicLink()
-    GoLike(link, refusals)
+    link.right.socket = far = GoLikeSocket(HIGH, refusals=refusals)
     stream = link.left.socket.connect(HIGH.key, link.now)
     link.left.socket.write(stream, b"GET / HTTP/1.1", link.now)
-    link.run_until(lambda: bool(link.right.data), 2.0)
-    assert list(link.right.data.values()) == [bytearray(b"GET / HTTP/1.1")]
+    link.run_until(lambda: bool(far.data), 2.0)
+    assert far.data == {(refusals, 0): bytearray(b"GET / HTTP/1.1")}
     assert link.left.events == [StreamConnected(stream)]
     assert link.left.socket.counters["connections replaced"] == refusals
-
-
-class CrossingDialler(GoLike):
-    """Dials as well, whatever comes from the left in the meantime."""
-
-    def __init__(self, link: QuicLink) -> None:
-        super().__init__(link, 1)
-        self._dialler = QuicSocket(HIGH, random=Random(8), limits=link.quic_limits)
-
-    def dial(self) -> None:
-        self._dialler.connect(LOW.key, self.link.now)
-
-    def receive_packet(self, key: bytes, packet: bytes, now: float) -> list[object]:
-        if self._dialler.knows(key, packet):
-            self._dialler.receive_packet(key, packet, now)
-            return []
-        return super().receive_packet(key, packet, now)
-
-    def ready_keys(self) -> list[bytes]:
-        return list({*self._dialler.ready_keys(), *self._socket.ready_keys()})
-
-    def packets_to_send(self, key: bytes, limit: int, now: float) -> list[bytes]:
-        return self._dialler.packets_to_send(key, limit, now) + self._socket.packets_to_send(key, limit, now)
 
 
 @pytest.mark.parametrize("dialled_at", [0.011, 0.015, 0.019])
 def test_a_connection_of_the_far_ends_that_crossed_a_replaced_one_is_not_used(dialled_at: float) -> None:
     link = QuicLink()
-    far = CrossingDialler(link)
+    link.right.socket = far = GoLikeSocket(HIGH, refusals=1)
     stream = link.left.socket.connect(HIGH.key, link.now)
     link.left.socket.write(stream, b"GET / HTTP/1.1", link.now)
     link.run(dialled_at)
-    far.dial()
+    far.dial(LOW.key, link.now)
     link.run(0.3)
     assert link.left.socket.counters["connections replaced"] == 1
     assert link.left.socket.connection_count == 2
-    assert list(link.right.data.values()) == [bytearray(b"GET / HTTP/1.1")]
+    assert far.data == {(2, 0): bytearray(b"GET / HTTP/1.1")}
+
+
+def upload(link: QuicLink, far: GoLikeSocket, length: int) -> bytes:
+    """Send so many bytes to the far end; return what it got."""
+    stream = link.left.socket.connect(HIGH.key, link.now)
+    left = length
+    while left:
+        room = link.left.socket.room(stream)
+        link.left.socket.write(stream, bytes(min(room, left)), link.now)
+        left -= min(room, left)
+        link.run(0.02)
+    link.run_until(lambda: sum(map(len, far.data.values())) == length)
+    return bytes(far.data[0, 0])
+
+
+@pytest.mark.parametrize("takes", [1200, 1452, None])
+def test_a_far_end_never_gets_a_longer_packet_than_it_takes_or_than_a_go_node_takes(takes: int | None) -> None:
+    link = QuicLink()
+    link.right.socket = far = GoLikeSocket(HIGH, takes=takes)
+    assert upload(link, far, 300_000) == bytes(300_000)
+    assert far.longest == (1280 if takes == 1200 else 1452)
+    link.run(1)
+    (info,) = link.left.socket.sessions()
+    assert (info.window, info.packets_in_flight) == (14, 0)
+
+
+def test_packets_between_nodes_of_ours_grow_both_ways_after_the_handshake() -> None:
+    link = QuicLink(faults=Faults(delay=0.001))
+    link.recording = True
+    left, right = link.open(data=b"x")
+    first = {
+        side.key: max(len(packet) for one, packet in link.carried if one is side) for side in (link.left, link.right)
+    }
+    assert max(first.values()) == 1280
+    for side, stream in ((link.left, left), (link.right, right)):
+        send(link, side, stream, DATA)
+        link.run(1)
+        longest = max(len(packet) for one, packet in link.carried if one is side)
+        assert 15_000 < longest <= link.quic_limits.largest_packet
+        assert side.socket.segment(stream) > 15_000
+    assert link.right.received(right)[1:] == link.left.received(left) == DATA
+
+
+def test_a_path_that_loses_long_packets_is_served_with_short_ones() -> None:
+    link = QuicLink(faults=Faults(delay=0.001))
+    left, right = link.open(data=b"x")
+    send(link, link.left, left, DATA)
+    link.faults.largest = 1500
+    link.recording = True
+    send(link, link.left, left, DATA)
+    link.run_until(lambda: len(link.right.received(right)) == 2 * len(DATA) + 1)
+    assert link.right.received(right)[1:] == DATA + DATA
+    assert link.left.lost == {}
+    lost = sum(len(packet) > 1500 for side, packet in link.carried if side is link.left)
+    assert 0 < lost < len(link.carried) / 2
 
 
 def test_a_far_end_that_has_forgotten_us_is_found_out_before_the_next_stream() -> None:

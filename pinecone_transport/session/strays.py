@@ -1,24 +1,26 @@
-"""Packets that belong to no connection: resets for unknown ones, last words of those that are gone."""
+"""Packets that belong to no connection: answers to what belongs to none, last words of those that are gone."""
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Final, final
 
 from pinecone_transport.identity import PublicKey
-from pinecone_transport.session.utp.limits import UtpLimits
-from pinecone_transport.session.utp.packet import UtpPacket, encode_reset
 
 
 @final
 class Strays:
-    """Packets by key. Answers to unknown packets are bounded; last words are, by the number of connections."""
+    """Packets by key. Answers are bounded; last words are, by the number of connections.
 
-    __slots__ = ("_count", "_counters", "_limits", "_packets")
+    Args:
+        most: Packets that wait for being sent, all keys, beyond which there are no answers.
+        most_per_key: The same for one key.
+    """
 
-    def __init__(self, limits: UtpLimits, counters: Counter[str]) -> None:
-        self._limits: Final = limits
-        self._counters: Final = counters
+    __slots__ = ("_count", "_most", "_most_per_key", "_packets")
+
+    def __init__(self, most: int, most_per_key: int) -> None:
+        self._most: Final = most
+        self._most_per_key: Final = most_per_key
         self._packets: Final[dict[PublicKey, list[bytes]]] = {}
         self._count = 0
 
@@ -30,13 +32,12 @@ class Strays:
         self._packets.setdefault(key, []).append(packet)
         self._count += 1
 
-    def add_reset(self, key: PublicKey, packet: UtpPacket, connection_id: int) -> None:
-        """Tell who sent ``packet`` that we know no such connection, unless many are being told already. Source: §8."""
-        limits = self._limits
-        if self._count >= limits.resets or len(self._packets.get(key, ())) >= limits.resets_per_key:
-            self._counters["resets withheld"] += 1
-        else:
-            self.add(key, encode_reset(connection_id, 0, packet.seq_nr))
+    def answer(self, key: PublicKey, packet: bytes) -> bool:
+        """Have an answer sent, unless many wait already; tell which."""
+        if self._count >= self._most or len(self._packets.get(key, ())) >= self._most_per_key:
+            return False
+        self.add(key, packet)
+        return True
 
     def take(self, key: PublicKey, left: int, packets: list[bytes]) -> int:
         """Move about ``left`` bytes of packets for the key to ``packets``; return how many bytes are left."""
