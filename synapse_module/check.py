@@ -14,6 +14,7 @@ from pinecone_transport.links import HostPort
 from pinecone_transport.node.config import NodeConfig
 from pinecone_transport.node.keyfile import KeyFileError, read_key_file
 from synapse_module.check_key import check_signing_key, signing_key_file
+from synapse_module.check_peers import check_peers
 from synapse_module.check_ports import check_port, is_running
 from synapse_module.config import parse_options
 from synapse_module.homeserver import MODULE
@@ -142,6 +143,7 @@ class _Check:
             yield Finding(
                 Severity.WARNING, path, "has neither peers nor anything to listen on: the node will be alone."
             )
+        yield from check_peers(path, config)
         key_file = signing_key_file(self._settings, self._directory)
         if key_named and config.key_file is not None:
             yield Finding(Severity.ERROR, f"{path}.key_file", "should not be there: the signing key is the node's key.")

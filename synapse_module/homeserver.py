@@ -245,6 +245,11 @@ modules:
       sources:
         lan:
           enabled: $lan
+      # Who may be a peer: of "allow" nobody but these keys, of "deny" not these. Without lists everybody may.
+      # allow: ["<64 digits>"]
+      # deny: ["<64 digits>"]
+      # A file with the secret of a closed mesh, whose nodes have no other peers.
+      # mesh_secret_file: /path/to/secret
       # Whether other servers may search for users of this one. They find those who are in public rooms here, or, with
       # user_directory.search_all_users, all.
       profiles: true

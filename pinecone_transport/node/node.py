@@ -25,6 +25,7 @@ from pinecone_transport.node.events import LinkDown
 from pinecone_transport.node.interfaces import Acceptor, INode, NodeObserver, StreamReceiver
 from pinecone_transport.node.link_table import LinkRecord, LinkTable
 from pinecone_transport.node.peerings import Peerings
+from pinecone_transport.node.repeats import RepeatFilter
 from pinecone_transport.node.source_plans import MoreSources, Surroundings, no_more_sources
 from pinecone_transport.node.status import (
     candidate_status,
@@ -117,6 +118,7 @@ class Node(Service):
         if config.control_socket is not None:
             self._control = ControlSocket(reactor, config.control_socket, self._commands)
         self._observers: list[NodeObserver] = []
+        self._log: Final = RepeatFilter(logger)
         self._started_at: float | None = None
         self._all_links_lost: Deferred[None] | None = None
 
@@ -139,6 +141,7 @@ class Node(Service):
         self._started_at = self._turns.now()
         self._peerings.start()
         self._turns.start()
+        self._say_where_we_listen([])
 
     def stopService(self) -> Deferred[None]:
         """Close everything, so that peers notice at once; the result fires when all is closed."""
@@ -242,7 +245,11 @@ class Node(Service):
             "links": [link_status(record, self._stack, now) for record in self._links.records()],
             "sessions": [session_status(info) for info in self._stack.socket.sessions()],
             "streams": [stream_status(record, now) for record in self._streams.records().values()],
-            "counters": {**stack_counters(self._stack), "node": dict(self._links.counters)},
+            "counters": {
+                **stack_counters(self._stack),
+                "node": dict(self._links.counters),
+                **self._peerings.counters(),
+            },
         }
 
     def peers(self) -> dict[str, Any]:
@@ -263,7 +270,7 @@ class Node(Service):
         Those that need a new start are named in the log. The result fails with `ConfigurationError` if something
         cannot be had; then all is as it was.
         """
-        before = self._admission.rules
+        before, listened = self._admission.rules, self.listening_addresses()
         try:
             self._admission.rules = Rules.read(config)
         except ConfigurationError:
@@ -273,6 +280,7 @@ class Node(Service):
             for name in needs_restart(self.config, config):
                 logger.info("The option %s has changed; that counts from the next start", name)
             self.config = config
+            self._say_where_we_listen(listened)
             self._close_unwanted_links()
 
         def as_before(reason: Failure) -> Failure:
@@ -295,6 +303,8 @@ class Node(Service):
         elif isinstance(event, LinkLost):
             self._links.given_up(event)
         elif isinstance(event, LinkDown | TreeChanged | RouteLearned | WakeupReceived):
+            if isinstance(event, TreeChanged):
+                self._say_where_we_are(now)
             self._tell_observers(event)
         else:
             self._streams.handle(event, now)
@@ -309,6 +319,18 @@ class Node(Service):
         self._links.welcome(record, key, now)
         self._peerings.link_up(link, key)
         self._tell_observers(event)
+
+    def _say_where_we_listen(self, before: list[str]) -> None:
+        for address in self.listening_addresses():
+            if address not in before:
+                logger.info("Peers may come in at %s", address)
+
+    def _say_where_we_are(self, now: float) -> None:
+        router = self._stack.router
+        coordinates = " ".join(map(str, router.coordinates)) or "none"
+        self._log.info(
+            "our place", now, "Our place in the tree: root %s, coordinates %s", router.root.key.hex(), coordinates
+        )
 
     def _close_unwanted_links(self) -> None:
         for record in self._links.records():

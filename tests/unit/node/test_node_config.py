@@ -2,7 +2,8 @@ import pytest
 
 from pinecone_transport.errors import ConfigurationError
 from pinecone_transport.links import HostPort
-from pinecone_transport.node.config import NodeConfig, parse_node_config
+from pinecone_transport.node.config import NodeConfig, needs_restart, parse_node_config
+from pinecone_transport.node.source_config import SourceConfig
 from pinecone_transport.session import Kind, Kinds
 
 
@@ -110,3 +111,66 @@ def test_kinds_of_sessions_that_do_not_exist(options: dict[str, object], path: s
     with pytest.raises(ConfigurationError) as caught:
         parse_node_config(options)
     assert caught.value.path == path
+
+
+KEY = "ab" * 32
+
+
+def test_rules_about_peers_are_read() -> None:
+    config = parse_node_config(
+        {
+            "allow": [KEY],
+            "deny": [],
+            "mesh_secret_file": "/etc/secret",
+            "sources": {
+                "lan": {"enabled": True, "interfaces": ["eth0"], "max_links": 0},
+                "tcp": {"allow": [], "deny": [KEY], "link_proof": True},
+                "ws": None,
+            },
+        }
+    )
+    key = bytes.fromhex(KEY)
+    assert (config.allow, config.deny, config.mesh_secret_file) == ({key}, frozenset(), "/etc/secret")
+    assert config.source("lan") == SourceConfig(enabled=True, interfaces=("eth0",), max_links=0)
+    assert config.source("tcp") == SourceConfig(allow=frozenset(), deny=frozenset({key}), link_proof=True)
+    assert config.source("ws") == config.source("unheard of") == SourceConfig()
+
+
+def test_peers_are_looked_for_only_where_that_is_wanted_and_not_switched_off() -> None:
+    assert parse_node_config({}).source("lan").enabled is None
+    assert parse_node_config({}, discover=True).source("lan").enabled is True
+    assert parse_node_config({"sources": {"lan": {"max_links": 3}}}, discover=True).source("lan") == SourceConfig(
+        enabled=True, max_links=3
+    )
+    assert parse_node_config({"sources": {"lan": {"enabled": False}}}, discover=True).source("lan").enabled is False
+
+
+@pytest.mark.parametrize(
+    ("options", "path", "part"),
+    [
+        ({"allow": KEY}, "allow", "should be a list of keys"),
+        ({"deny": [KEY.upper()]}, "deny.0", "a key is 64 lower-case hex digits in quotes"),
+        ({"deny": [5]}, "deny.0", "a key is 64 lower-case hex digits in quotes"),
+        ({"sources": ["lan"]}, "sources", "one source of links a line"),
+        ({"sources": {"lan": True}}, "sources.lan", "one option a line"),
+        ({"sources": {"lan": {"on": True}}}, "sources.lan.on", "no such option; there are enabled"),
+        ({"sources": {"lan": {"enabled": "yes"}}}, "sources.lan.enabled", "true or false"),
+        ({"sources": {"lan": {"link_proof": 1}}}, "sources.lan.link_proof", "true or false"),
+        ({"sources": {"lan": {"max_links": -1}}}, "sources.lan.max_links", "a number from 0 to 253"),
+        ({"sources": {"lan": {"max_links": True}}}, "sources.lan.max_links", "a number from 0 to 253"),
+        ({"sources": {"lan": {"interfaces": "eth0"}}}, "sources.lan.interfaces", "a list of interfaces"),
+        ({"sources": {"lan": {"interfaces": [0]}}}, "sources.lan.interfaces", "a list of interfaces"),
+        ({"sources": {"lan": {"allow": [""]}}}, "sources.lan.allow.0", "a key is 64"),
+        ({"mesh_secret_file": 5}, "mesh_secret_file", "should be a path"),
+    ],
+)
+def test_wrong_rules_are_named_with_their_path(options: dict[str, object], path: str, part: str) -> None:
+    with pytest.raises(ConfigurationError, match=part) as raised:
+        parse_node_config(options)
+    assert raised.value.path == path
+
+
+def test_options_that_need_a_new_start_are_named() -> None:
+    before = parse_node_config({"peers": ["a:1"]})
+    after = parse_node_config({"peers": [], "deny": [KEY], "hop_limiting": False, "dead_after": 60})
+    assert needs_restart(before, after) == ["hop_limiting", "dead_after"]

@@ -135,6 +135,18 @@ ERRORS: dict[str, tuple[Callable[[Settings], object], str]] = {
         lambda s: s["modules"].append({"module": "synapse_module.PineconeModule"}),
         "modules.1: is a second PineconeModule",
     ),
+    "endpoint that is none": (
+        lambda s: options(s).update(peers=["unix:/a:nonsense=1"]),
+        "modules.0.config.peers.0: 'unix:/a:nonsense=1' cannot be dialled",
+    ),
+    "secret gone": (
+        lambda s: options(s).update(mesh_secret_file="/nowhere/secret"),
+        "modules.0.config.mesh_secret_file: /nowhere/secret cannot be read",
+    ),
+    "key that is none": (
+        lambda s: options(s).update(allow=["nonsense"]),
+        "modules.0.config.allow.0: a key is 64 lower-case hex digits in quotes",
+    ),
     "wrong peer": (lambda s: options(s).update(peers=["nonsense"]), "modules.0.config.peers.0: 'nonsense' is not"),
     "wrong option": (lambda s: options(s).update(peer=[]), "modules.0.config.peer: there is no such option"),
     "options are a list": (lambda s: s["modules"][0].update(config=["x"]), "modules.0.config: should have one option"),
