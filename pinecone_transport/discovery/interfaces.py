@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -47,6 +48,17 @@ class Candidate:
     reason: str = ""
     failures: int = 0
     seen_at: float | None = None
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """A source that counts what it ignores.
+
+    Attributes:
+        counters: By reason.
+    """
+
+    counters: Counter[str]
 
 
 class LinkSource(Protocol):

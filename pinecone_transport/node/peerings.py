@@ -8,7 +8,7 @@ from typing import Any, Final, final
 import attrs
 from twisted.internet.defer import Deferred, DeferredList, DeferredLock, fail
 
-from pinecone_transport.discovery import Candidate, CandidateState, LinkSource, StaticSource
+from pinecone_transport.discovery import Candidate, CandidateState, Counting, LinkSource, StaticSource
 from pinecone_transport.discovery.network_interfaces import InterfaceWatcher
 from pinecone_transport.errors import ConfigurationError
 from pinecone_transport.identity import PublicKey
@@ -42,6 +42,7 @@ class Peerings:
         self._more: Final = tuple(more_sources(surroundings))
         self._plans: dict[str, Plan] = self._plan(config)
         self._sources: dict[str, LinkSource] = {name: plan.make() for name, plan in self._plans.items()}
+        self._links: dict[Link, PublicKey] = {}
         # Why the last link to an address that we dialled is no more.
         self._reasons: dict[tuple[str, str], str] = {}
         self._changing: Final = DeferredLock()
@@ -77,11 +78,13 @@ class Peerings:
     def link_up(self, link: Link, key: PublicKey) -> None:
         """A link has shaken hands with this key, and may stay."""
         self._reasons.pop((link.way, link.address), None)
+        self._links[link] = key
         for source in list(self._sources.values()):
             source.link_up(link, key)
 
     def link_down(self, link: Link, key: PublicKey) -> None:
         """A link of which `link_up` told is gone."""
+        self._links.pop(link, None)
         for source in list(self._sources.values()):
             source.link_down(link, key)
 
@@ -99,6 +102,11 @@ class Peerings:
     def candidates(self) -> list[Candidate]:
         """Return all that the sources know of."""
         return [self._with_reason(found) for source in self._sources.values() for found in source.candidates()]
+
+    def counters(self) -> dict[str, dict[str, int]]:
+        """Return what the sources that count have ignored, by their names and by reason."""
+        counting = {name: source for name, source in self._sources.items() if isinstance(source, Counting)}
+        return {name: dict(source.counters) for name, source in counting.items()}
 
     def _with_reason(self, candidate: Candidate) -> Candidate:
         if candidate.reason or candidate.state is CandidateState.CONNECTED:
@@ -167,4 +175,6 @@ class Peerings:
         except ConfigurationError:
             await self._drop(name)
             raise
+        for link, key in self._links.items():
+            source.link_up(link, key)  # else it would dial whom it has links with
         source.start()

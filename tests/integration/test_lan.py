@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+from subprocess import DEVNULL, Popen
 
 import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
 from twisted.internet.utils import getProcessOutputAndValue
 
+from pinecone_transport.node.control import ControlError, ask
 from tests.support.lan_network import LanNetwork, linked
 from tests.support.namespaces import require_namespaces
+
+PINECONE = [sys.executable, "-m", "pinecone_transport.node.cli"]
 
 FLOOD = """
 import random, socket, sys
@@ -49,6 +58,31 @@ async def test_nodes_find_those_of_their_own_lan_and_reach_the_others_through_th
     assert (await first.request(far.name))["text"] == "pong"
     for peer, others in ((first, [same_host, relay]), (relay, [first, same_host, far]), (far, [relay])):
         assert ways(await peer.state()) == sorted((each.name, "lan") for each in others), "one link to each"
+
+
+@pytest_twisted.ensureDeferred
+async def test_pinecone_node_without_an_address_finds_its_like(lans: LanNetwork, tmp_path: Path) -> None:
+    processes = []
+    try:
+        for name in ("one", "two"):
+            options = ["--key-file", str(tmp_path / f"{name}.key"), "--control-socket", str(tmp_path / f"{name}.sock")]
+            command = lans.host(name, "lan0").command(*PINECONE, "node", *options)
+            processes.append(Popen(command, stdout=DEVNULL, stderr=DEVNULL))
+        await _linked_by_lan(str(tmp_path / "one.sock"))
+    finally:
+        for process in processes:
+            process.terminate()
+        assert [process.wait(20) for process in processes] == [0, 0]
+
+
+async def _linked_by_lan(control_socket: str) -> None:
+    give_up_at = reactor.seconds() + 20.0
+    links: list[dict] = []
+    while [link["way"] for link in links] != ["lan"]:
+        assert reactor.seconds() < give_up_at, links
+        await deferLater(reactor, 0.1)
+        with suppress(ControlError):
+            links = (await deferToThread(ask, control_socket, "peers"))["links"]
 
 
 @pytest_twisted.ensureDeferred

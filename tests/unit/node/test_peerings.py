@@ -14,9 +14,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from pinecone_transport.discovery.network_interfaces import Interface
 from pinecone_transport.errors import ConfigurationError
 from pinecone_transport.identity import Identity
+from pinecone_transport.links import StreamLink
 from pinecone_transport.node import parse_node_config
 from pinecone_transport.node.peerings import Peerings
 from pinecone_transport.node.source_plans import Surroundings
+from pinecone_transport.wire import PeerType
 from tests.unit.links.test_stream_link import RecordingOwner
 
 KEY = bytes(32)
@@ -108,6 +110,22 @@ class PeeringsTests(SynchronousTestCase):
         peerings = self.peerings(sources={"lan": {"enabled": False}})
         peerings.listen()
         assert self.reactor.tcpServers == []
+
+    def test_a_source_that_is_made_anew_knows_the_links_that_there_are(self) -> None:
+        peerings = self.peerings(sources={"lan": {"enabled": True}})
+        peerings.listen()
+        peerings.start()
+        link = StreamLink(self.owner, peer_type=PeerType.MULTICAST, way="lan", address="192.0.2.7:5", outbound=False)
+        peerings.link_up(link, bytes(32))
+        for interfaces in (["eth0"], ["eth1"]):
+            peerings.reconfigure(parse_node_config({"sources": {"lan": {"enabled": True, "interfaces": interfaces}}}))
+            assert [(found.address, found.state.value) for found in peerings.candidates()] == [
+                ("192.0.2.7:5", "connected")
+            ]
+        assert peerings.counters() == {"lan": {}}
+        peerings.link_down(link, bytes(32))
+        assert peerings.candidates() == []
+        peerings.stop()
 
     def test_after_stop_nobody_is_dialled_and_nothing_watched(self) -> None:
         peerings = self.peerings(peers=["192.0.2.1:5"])
