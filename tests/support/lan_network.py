@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -34,7 +33,6 @@ class LanNetwork(Lans):
 
     async def _start(self, host: Host, program: list[str], **options: Any) -> GoPeer:
         command = host.command(*program)
-        command[0] = str(shutil.which(command[0]))
         peer = GoPeer(command[-1], Identity.generate(), listen="", transfer_time=600, prefix=command[:-1], **options)
         self._peers.append(peer)
         await peer.ready

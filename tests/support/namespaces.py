@@ -3,35 +3,42 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from itertools import count
 from types import TracebackType
 
 import pytest
 
+IP = shutil.which("ip") or "/usr/sbin/ip"
+
 _NUMBERS = count(1)
 
 
 def require_namespaces() -> None:
     """Skip the test where there may be no namespaces; where CI is true, there is no skipping."""
-    reason = None
-    if os.geteuid() != 0:
-        reason = "network namespaces are made by root alone"
-    else:
-        name = f"pinecone-{os.getpid()}-try"
-        tried = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True, check=False)
-        if tried.returncode:
-            reason = f"network namespaces cannot be made here: {tried.stderr.strip()}"
-        else:
-            _ip("netns", "del", name)
+    reason = _why_not()
     if reason is not None:
         if os.environ.get("CI") == "true":
             raise AssertionError(f"{reason}; in CI that is an error")
         pytest.skip(reason)
 
 
+def _why_not() -> str | None:
+    if os.geteuid() != 0:
+        return "network namespaces are made by root alone"
+    if shutil.which(IP) is None:
+        return "network namespaces are made with the command ip, of the package iproute2"
+    name = f"pinecone-{os.getpid()}-try"
+    tried = subprocess.run([IP, "netns", "add", name], capture_output=True, text=True, check=False)
+    if tried.returncode:
+        return f"network namespaces cannot be made here: {tried.stderr.strip()}"
+    _ip("netns", "del", name)
+    return None
+
+
 def _ip(*arguments: str) -> None:
-    done = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run([IP, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"ip {' '.join(arguments)}: {done.stderr.strip()}"
 
 
@@ -49,7 +56,7 @@ class Host:
 
     def command(self, *command: str) -> list[str]:
         """Return the command that runs this one here; the process keeps the number that it gets."""
-        return ["ip", "netns", "exec", self.namespace, *command]
+        return [IP, "netns", "exec", self.namespace, *command]
 
     def plug_in(self, lan: str, interface: str = "eth0") -> None:
         """Give it an interface on a LAN, with an IPv4 address of that LAN; the system adds the IPv6 one."""
@@ -129,5 +136,5 @@ class Lans:
 
     def _remove(self) -> None:
         for namespace in reversed(self._made):
-            subprocess.run(["ip", "netns", "del", namespace], capture_output=True, check=False)
+            subprocess.run([IP, "netns", "del", namespace], capture_output=True, check=False)
         self._made.clear()
