@@ -16,9 +16,8 @@ _RTT_AT: Final = 68
 
 def round_trip(link: Link) -> float | None:
     """Return the round trip that TCP has measured, seconds; None for links of other kinds and on other systems."""
-    transport: Any = getattr(link, "transport", None)
-    handle = transport.getHandle() if hasattr(transport, "getHandle") else None
-    if _TCP_INFO is None or not isinstance(handle, socket.socket) or handle.family == socket.AF_UNIX:
+    handle = _socket_of(link)
+    if _TCP_INFO is None or handle is None or handle.family == socket.AF_UNIX:
         return None
     try:
         info = handle.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _RTT_AT + _RTT.size)
@@ -26,3 +25,13 @@ def round_trip(link: Link) -> float | None:
     except (OSError, struct.error):
         return None  # closed meanwhile, or not Linux
     return float(microseconds) / 1_000_000
+
+
+def _socket_of(link: Link) -> socket.socket | None:
+    transport: Any = getattr(link, "transport", None)
+    while transport is not None:
+        handle = transport.getHandle() if hasattr(transport, "getHandle") else None
+        if isinstance(handle, socket.socket):
+            return handle
+        transport = getattr(transport, "transport", None)  # below TLS
+    return None

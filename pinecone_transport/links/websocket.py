@@ -88,6 +88,12 @@ class WebSocketLink:
         protocol.registerProducer(self, True)
         owner.link_made(self)
 
+    @property
+    def transport(self) -> ITransport | None:
+        """What the WebSocket is on, for whoever looks at its socket."""
+        transport: ITransport | None = self._protocol.transport
+        return transport
+
     # Link
 
     def write(self, data: Sequence[bytes]) -> None:

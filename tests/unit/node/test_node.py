@@ -253,8 +253,9 @@ class StreamTests(NodeTestCase):
         a.open_stream(b.identity.key, client)
         self.run_for(5)
         taken = client.sent
-        assert taken < 4000000
-        assert len(accepted.made[0].received) < 2000000
+        # 4 MiB each way: what one end keeps until it is acknowledged, and the other until it is taken.
+        assert taken < 10_000_000
+        assert len(accepted.made[0].received) < 5_000_000
         self.run_for(20)
         assert client.sent == taken
         assert sum(link["bytes_queued"] for link in relay.status()["links"]) == 0
