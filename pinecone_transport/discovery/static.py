@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
+from functools import partial
 from typing import Final, Generic, Protocol, TypeVar, final
 
 from twisted.internet.defer import Deferred
@@ -15,6 +16,9 @@ LONGEST_DELAY: Final = 60.0
 """The reference waits for up to an hour; a homeserver is wanted back sooner."""
 GOOD_LINK_LIFETIME: Final = 10.0
 """Seconds after which a link was a good one: it is dialled again at once, and the delays begin anew."""
+STALE_DIAL: Final = 1.0
+"""Seconds after which a dial that nobody has answered is begun anew when the network has changed: it may be on its way
+over an interface that is gone, and would wait for its time limit."""
 
 
 class DialledLink(Protocol):
@@ -76,6 +80,7 @@ class StaticPeer(Generic[_Link]):
         self._delay = FIRST_DELAY
         self._waiting: IDelayedCall | None = None
         self._dialling: Deferred[_Link] | None = None
+        self._dialled_at = 0.0
         self._link: _Link | None = None
         self._up_at: float | None = None
 
@@ -109,10 +114,13 @@ class StaticPeer(Generic[_Link]):
             self._link.close()
 
     def redial_now(self) -> None:
-        """Do not wait any longer: the network may be back."""
-        if self._state is _State.WAITING:
+        """Do not wait any longer: the network may be back, or another one."""
+        stale = self._dialling
+        if self._state is _State.WAITING or (stale is not None and self._clock() - self._dialled_at >= STALE_DIAL):
             self._delay = FIRST_DELAY
             self._start_dial()
+            if stale is not None:
+                stale.cancel()
 
     def handshake_completed(self, link: object) -> None:
         """A link has shaken hands; its life counts from here if it is ours. Others' are ignored."""
@@ -127,20 +135,24 @@ class StaticPeer(Generic[_Link]):
 
     def _start_dial(self) -> None:
         self._set_state(_State.DIALLING)
+        self._dialled_at = self._clock()
         self._dialling = dialling = self._dial()
-        dialling.addCallbacks(self._connected, self._dial_failed)
+        dialling.addCallbacks(partial(self._connected, dialling), partial(self._dial_failed, dialling))
 
-    def _connected(self, link: _Link) -> None:
+    def _connected(self, dialling: Deferred[_Link], link: _Link) -> None:
+        if dialling is not self._dialling:
+            link.close()
+            return  # it was given up too late
         self._dialling = None
         self._link = link
         self._up_at = None
         self._set_state(_State.CONNECTED)
         link.lost.addCallback(self._lost)
 
-    def _dial_failed(self, reason: Failure) -> None:
+    def _dial_failed(self, dialling: Deferred[_Link], reason: Failure) -> None:
+        if dialling is not self._dialling:
+            return  # it was given up
         self._dialling = None
-        if self._state is _State.STOPPED:
-            return  # that is the cancelled dial
         self.failures += 1
         self._failed(self.address, reason)
         self._wait()

@@ -93,6 +93,7 @@ class StaticSource:
         self._reactor = reactor
         self._clock = clock
         self._started = False
+        self._listening = False
         self._listeners: tuple[Listener, ...] = tuple(listeners)
         self._ports: dict[str, IListeningPort] = {}
         self._peers: dict[str, StaticPeer[DialledLink]] = {}
@@ -108,6 +109,7 @@ class StaticSource:
         Raises:
             ConfigurationError: It cannot be had; what was opened before stays open until `stop`.
         """
+        self._listening = True
         for listener in self._listeners:
             if listener.address not in self._ports:
                 self._open(listener)
@@ -120,7 +122,7 @@ class StaticSource:
 
     def stop(self) -> Deferred[Any]:
         """Give up dials, listen no more; links stay."""
-        self._started = False
+        self._started = self._listening = False
         for peer in self._peers.values():
             peer.stop()
         return self._close(list(self._ports))
@@ -215,7 +217,8 @@ class StaticSource:
             ) from reason.value
 
     def _opened(self, listener: Listener, port: IListeningPort) -> None:
-        if listener in self._listeners:
+        # An endpoint may take its time, and not be wanted any more by then.
+        if self._listening and listener in self._listeners:
             self._ports[listener.address] = port
         else:
             port.stopListening()

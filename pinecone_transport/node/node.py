@@ -270,6 +270,8 @@ class Node(Service):
         Those that need a new start are named in the log. The result fails with `ConfigurationError` if something
         cannot be had; then all is as it was.
         """
+        if not self.running:
+            return fail(LocalProtocolError("the node is not running"))
         before, listened = self._admission.rules, self.listening_addresses()
         try:
             self._admission.rules = Rules.read(config)

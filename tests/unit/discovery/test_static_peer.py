@@ -10,6 +10,10 @@ from pinecone_transport.discovery import StaticPeer
 class _DialledLink:
     def __init__(self) -> None:
         self.lost: Deferred[None] = Deferred()
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
 
 
 class StaticPeerTests(SynchronousTestCase):
@@ -120,6 +124,41 @@ class StaticPeerTests(SynchronousTestCase):
         assert len(self.dials) == 1
         self._connect()
         self.peer.redial_now()
+        assert len(self.dials) == 1
+
+    def test_a_dial_that_nobody_has_answered_is_begun_anew_when_the_network_has_changed(self) -> None:
+        self.peer.start()
+        self.clock.advance(0.9)
+        self.peer.redial_now()
+        assert self._dial_times() == [0]
+        self.clock.advance(0.1)
+        self.peer.redial_now()
+        assert self._dial_times() == [0, 1]
+        assert (self.cancelled, self.failures, self.peer.state) == (1, [], "dialling")
+        self._connect()
+        assert self.peer.state == "connected"
+
+    def test_a_link_that_comes_of_a_dial_that_was_given_up_is_closed(self) -> None:
+        kept: Deferred[_DialledLink] = Deferred(lambda _: None)
+        kept.cancel = lambda: None  # type: ignore[method-assign]  # an endpoint that cannot be stopped any more
+        self.peer = StaticPeer(
+            "relay:1", dial=lambda: kept, failed=self.fail, reactor=self.clock, clock=self.clock.seconds
+        )
+        self.peer.start()
+        self.peer.stop()
+        link = _DialledLink()
+        kept.callback(link)
+        assert link.closed
+        assert self.peer.link is None
+
+    def test_a_peer_that_is_removed_loses_its_link(self) -> None:
+        self.peer.start()
+        link = self._connect()
+        assert self.peer.link is link
+        self.peer.remove()
+        assert link.closed
+        link.lost.callback(None)
+        self.clock.advance(100)
         assert len(self.dials) == 1
 
     def test_starting_twice_dials_once(self) -> None:

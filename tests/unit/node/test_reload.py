@@ -8,7 +8,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from pinecone_transport.errors import ConfigurationError
+from pinecone_transport.errors import ConfigurationError, LocalProtocolError
 from pinecone_transport.identity import Identity
 from pinecone_transport.node import Node, NodeConfig, parse_node_config
 from pinecone_transport.node.reload import reload_options
@@ -68,6 +68,10 @@ class ReloadTests(SynchronousTestCase):
         assert len(self.reactor.tcpClients) == 1
         self._reload(lambda: self.node.config)
         assert len(self.reactor.tcpClients) == 2
+
+    def test_a_node_that_does_not_run_takes_nothing_over(self) -> None:
+        self.node.stopService()
+        self.failureResultOf(self.node.reconfigure(parse_node_config({})), LocalProtocolError)
 
 
 def test_a_package_that_is_missing_is_named_with_its_extra() -> None:
