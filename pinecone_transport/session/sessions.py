@@ -15,7 +15,7 @@ from functools import partial
 from typing import Final, final
 
 from pinecone_transport.deadlines import Deadlines
-from pinecone_transport.errors import LocalProtocolError, PineconeError
+from pinecone_transport.errors import LocalProtocolError, PineconeError, StreamResetError
 from pinecone_transport.identity import Identity, PublicKey
 from pinecone_transport.randomness import RandomSource
 from pinecone_transport.session.budget import Budgets
@@ -31,6 +31,8 @@ STAGGER: Final = 0.005
 FALLBACK_AFTER: Final = 1.0
 """Seconds that a node has to answer in the kind that it used last before the other is tried, too."""
 
+LARGEST_TO_UNKNOWN: Final = 1452
+"""Bytes of a packet to a node that may speak QUIC: more is its end (§8)."""
 LATE_ANSWER: Final = 2.0
 """Seconds for which a native answer that comes after QUIC's is still of interest."""
 
@@ -73,11 +75,12 @@ class _Stream:
         second: The kind that is tried later, if the first has not answered by then.
         open: Whether it is.
         closing: Whether the owner has written its end before it was open.
-        is_native: Whether the far end speaks µTP as far as we know. Only then may a SYN bring much of the stream: a Go
-            node that speaks QUIC ends with a panic when it gets a packet of more than 1,452 bytes.
+        begins_native: Whether the first attempt is native, so that its SYN may bring the beginning of the stream.
+        is_known: Whether the far end's kind is known. If not, its SYN must not be longer than QUIC's packets are: a Go
+            node that speaks QUIC ends with a panic when it gets one of more than 1,452 bytes.
     """
 
-    __slots__ = ("attempts", "closing", "is_native", "key", "number", "open", "second")
+    __slots__ = ("attempts", "begins_native", "closing", "is_known", "key", "number", "open", "second")
 
     def __init__(self, number: int, key: PublicKey) -> None:
         self.number: Final = number
@@ -86,7 +89,8 @@ class _Stream:
         self.second: Kind | None = None
         self.open = False
         self.closing = False
-        self.is_native = False
+        self.begins_native = False
+        self.is_known = False
 
 
 @final
@@ -132,7 +136,7 @@ class Sessions:
     def connect(self, key: PublicKey, now: float) -> int:
         """Dial a key; return the stream's number. `StreamConnected` or `StreamLost` follows.
 
-        Where the far node is known to speak µTP, writing may begin at once (§11): the dial carries the first bytes.
+        Unless the far node is known to speak QUIC, writing may begin at once (§11): the dial carries the first bytes.
 
         Raises:
             LocalProtocolError: There are as many connections, with the key or in all, as the limits allow.
@@ -141,7 +145,8 @@ class Sessions:
         known = self._last_used.get(key)
         stream = _Stream(self._next_stream, key)
         first = wanted or known or Kind.UTP
-        stream.is_native = (wanted or known) is Kind.UTP
+        stream.begins_native = first is Kind.UTP
+        stream.is_known = (wanted or known) is not None
         self._attempt(stream, first, now)
         if wanted is None and self._quic is not None:
             stream.second = Kind.QUIC if first is Kind.UTP else Kind.UTP
@@ -347,12 +352,15 @@ class Sessions:
     def _chosen(self, stream: _Stream) -> tuple[UtpSocket | QuicSocket, int] | None:
         """Return where the stream's bytes go; None where that is not yet clear."""
         for kind, attempt in stream.attempts.items():
-            if stream.open or (kind is Kind.UTP and stream.is_native):
+            if stream.open or (kind is Kind.UTP and stream.begins_native):
                 return self._sockets[kind], attempt
         return None
 
     def _attempt(self, stream: _Stream, kind: Kind, now: float) -> None:
-        attempt = self._sockets[kind].connect(stream.key, now)
+        if kind is Kind.UTP:
+            attempt = self._utp.connect(stream.key, now, None if stream.is_known else LARGEST_TO_UNKNOWN)
+        else:
+            attempt = self._sockets[kind].connect(stream.key, now)
         stream.attempts[kind] = attempt
         self._by_attempt[kind][attempt] = stream
 
@@ -400,13 +408,22 @@ class Sessions:
             self._opened(known, kind, now)
         elif isinstance(event, StreamClosed | StreamLost):
             del known.attempts[kind], self._by_attempt[kind][event.stream]
-            if not known.open and known.second is not None:
-                self._attempt_second(known, known.second, now)
+            if not known.open:
+                self._attempt_failed(known, kind, event, now)
             if known.attempts:
                 return False  # the other attempt goes on
             self._forget(known)
         event.stream = known.number
         return True
+
+    def _attempt_failed(self, stream: _Stream, kind: Kind, event: StreamClosed | StreamLost, now: float) -> None:
+        """Try the other kind, unless the far node has refused the stream: only who speaks a kind can."""
+        if kind is Kind.UTP and isinstance(event, StreamLost) and isinstance(event.error, StreamResetError):
+            for other, attempt in list(stream.attempts.items()):
+                del stream.attempts[other], self._by_attempt[other][attempt]
+                self._sockets[other].abort(attempt, now)
+        elif stream.second is not None:
+            self._attempt_second(stream, stream.second, now)
 
     def _opened(self, stream: _Stream, kind: Kind, now: float) -> None:
         """An attempt was answered: it is the stream, and the other is withdrawn."""

@@ -20,12 +20,15 @@ from pinecone_transport.session.events import (
     StreamWritable,
 )
 from pinecone_transport.session.utp.extensions import (
+    COMPRESSED,
     EARLY,
     FRAGMENT,
     FRAGMENTS,
     OPTIONS,
+    OPTIONS_LENGTH,
     Fragment,
     Options,
+    compress,
     encode_fragment,
     encode_options,
     fragment_of,
@@ -36,6 +39,7 @@ from pinecone_transport.session.utp.memory import Memories
 from pinecone_transport.session.utp.packet import (
     BEGINNING,
     HEADER,
+    HEADER_LENGTH,
     NUMBERS,
     SELECTIVE_ACK,
     ST_DATA,
@@ -65,6 +69,9 @@ ASKED_PATIENCE: Final = 1.0
 """Seconds that an acceptor whom the dialler has asked waits longer before it asks, so that not both ask."""
 INTRODUCTIONS: Final = 3
 """How often a dialler that has nothing to say repeats the packet that shows the acceptor that it is there."""
+
+SYN_LENGTH: Final = HEADER_LENGTH + 2 + OPTIONS_LENGTH
+"""Bytes of our SYN besides its payload."""
 
 _OLD: Final = 4 * MAX_AHEAD
 """How far behind the newest a number may be: as old as a packet can be that others have overtaken on the way."""
@@ -97,9 +104,12 @@ class Connection:
         "_counters",
         "_data_kind",
         "_early",
+        "_early_flags",
+        "_early_payload",
         "_heard_at",
         "_introductions",
         "_is_dialler",
+        "_largest_syn",
         "_limits",
         "_opened_at",
         "_patience",
@@ -136,6 +146,7 @@ class Connection:
         limits: UtpLimits,
         counters: Counter[str],
         now: float,
+        largest_syn: int = 0,
     ) -> None:
         self.stream: Final = stream
         self.key: Final = key
@@ -151,7 +162,10 @@ class Connection:
         self._advertised = limits.receive_window
         self._heard_at = self._probed_at = now
         self._asked_at = NEVER
-        self._early = b""  # the beginning of our stream that our SYN carries
+        self._largest_syn: Final = largest_syn
+        self._early = b""  # the beginning of our stream that our SYN carries …
+        self._early_flags = 0
+        self._early_payload = b""  # … and how it does
         self._answer: Options | None = None  # what our answer to a SYN says of us, if the SYN said something
         self.reported = syn is None
         self._reply_micro = 0
@@ -494,14 +508,34 @@ class Connection:
         """Return our SYN, each time with the same payload, so that it is clear what was taken if it was."""
         limits = self._limits
         if not self._syns:
-            self._early = self.sender.buffer.peek(limits.early_bytes)
+            self._begin()
         self._syns += 1
-        options = Options(FRAGMENTS | EARLY if self._early else FRAGMENTS, limits.largest_packet)
-        window = limits.receive_window
-        extensions = ((OPTIONS, encode_options(options)),)
+        extensions = ((OPTIONS, encode_options(Options(FRAGMENTS | self._early_flags, limits.largest_packet))),)
         return encode_packet(
-            UtpPacket(ST_SYN, self.receive_id, now_us, 0, window, self.syn_seq, 0, extensions, self._early)
+            UtpPacket(
+                ST_SYN,
+                self.receive_id,
+                now_us,
+                0,
+                limits.receive_window,
+                self.syn_seq,
+                0,
+                extensions,
+                self._early_payload,
+            )
         )
+
+    def _begin(self) -> None:
+        """Decide what of our stream our SYN carries: all that fits, compressed where it does not else."""
+        early = payload = self.sender.buffer.peek(self._limits.early_bytes)
+        flags = EARLY if early else 0
+        if len(early) > self._largest_syn - SYN_LENGTH:
+            payload = compress(early)
+            flags = EARLY | COMPRESSED
+            if len(payload) > self._largest_syn - SYN_LENGTH:
+                early = payload = b""
+                flags = 0
+        self._early, self._early_payload, self._early_flags = early, payload, flags
 
     def _encode(self, kind: int, seq_nr: int, now_us: int, extension: int, content: bytes) -> bytes:
         """Return a packet but for its payload; the extension is left out if it is empty."""

@@ -19,7 +19,7 @@ from pinecone_transport.session.events import SessionEvent
 from pinecone_transport.session.socket import SessionInfo, Socket
 from pinecone_transport.session.strays import Strays
 from pinecone_transport.session.utp.connection import Connection
-from pinecone_transport.session.utp.extensions import EARLY, options_of
+from pinecone_transport.session.utp.extensions import COMPRESSED, EARLY, expand, options_of
 from pinecone_transport.session.utp.limits import UtpLimits
 from pinecone_transport.session.utp.memory import Memories
 from pinecone_transport.session.utp.packet import (
@@ -64,8 +64,13 @@ class UtpSocket(Socket):
 
     # From above
 
-    def connect(self, key: PublicKey, now: float) -> int:
+    def connect(self, key: PublicKey, now: float, largest_syn: int | None = None) -> int:
         """Dial a key; return the stream's number. `StreamConnected` or `StreamLost` follows; writing may begin at once.
+
+        Args:
+            key: Who is dialled.
+            now: Seconds.
+            largest_syn: Bytes that the packet may have that carries the first bytes; None for what we take ourselves.
 
         Raises:
             LocalProtocolError: There are as many connections, with the key or in all, as the limits allow.
@@ -82,7 +87,7 @@ class UtpSocket(Socket):
         receive_id = self._random.getrandbits(16)
         while receive_id in remote.connections:
             receive_id = (receive_id + 1) & 0xFFFF
-        connection = self._open(key, remote, receive_id, None, now)
+        connection = self._open(key, remote, receive_id, None, now, largest_syn or self._limits.largest_packet)
         self._touch(connection, now)
         return connection.stream
 
@@ -311,7 +316,15 @@ class UtpSocket(Socket):
         remote = self._remotes.get(key)
         return list(remote.connections.values()) if remote is not None else []
 
-    def _open(self, key: PublicKey, remote: Remote, receive_id: int, syn: UtpPacket | None, now: float) -> Connection:
+    def _open(  # noqa: PLR0917  # two callers, for one of which the last is of no interest
+        self,
+        key: PublicKey,
+        remote: Remote,
+        receive_id: int,
+        syn: UtpPacket | None,
+        now: float,
+        largest_syn: int = 0,
+    ) -> Connection:
         connection = Connection(
             self._next_stream,
             key,
@@ -323,6 +336,7 @@ class UtpSocket(Socket):
             limits=self._limits,
             counters=self.counters,
             now=now,
+            largest_syn=largest_syn,
         )
         self._next_stream += 1
         self._remotes[key] = remote
@@ -338,9 +352,10 @@ class UtpSocket(Socket):
             if self._make_place(remote, now, events):
                 # A key whose last connection had to go has a new entry by now, which `_open` makes ours again.
                 connection = self._open(key, remote, receive_id, packet, now)
-                if self._takes_early(remote, packet):
+                early = self._early_of(remote, packet)
+                if early is not None:
                     remote.early[connection.stream] = self._early[connection.stream] = connection
-                    connection.take_early(packet.payload, events)
+                    connection.take_early(early, events)
                 else:
                     remote.half_open[connection.stream] = self._half_open[connection.stream] = connection
             else:
@@ -359,16 +374,21 @@ class UtpSocket(Socket):
         if not self._strays.answer(key, encode_reset(connection_id, 0, packet.seq_nr)):
             self.counters["resets withheld"] += 1
 
-    def _takes_early(self, remote: Remote, packet: UtpPacket) -> bool:
-        """Tell whether a SYN brings the beginning of its stream, and we have a place for that."""
+    def _early_of(self, remote: Remote, packet: UtpPacket) -> bytes | None:
+        """Return the beginning of the stream, if a SYN brings it and we have a place for that."""
         limits = self._limits
         options = options_of(packet)
-        if options is None or not options.flags & EARLY or not 0 < len(packet.payload) <= limits.early_bytes:
-            return False
+        if options is None or not options.flags & EARLY:
+            return None
+        early: bytes | None = packet.payload
+        if options.flags & COMPRESSED:
+            early = expand(packet.payload, limits.early_bytes)
+        if not early or len(early) > limits.early_bytes:
+            return None
         if len(self._early) < limits.early and len(remote.early) < limits.early_per_key:
-            return True
+            return early
         self.counters["early data refused"] += 1
-        return False
+        return None
 
     def _make_place(self, remote: Remote, now: float, events: list[SessionEvent]) -> bool:
         """Tell whether a far node's connection can be had, having let another go if there are too many.

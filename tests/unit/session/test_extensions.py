@@ -19,6 +19,17 @@ from pinecone_transport.session.utp import (
     decode_packet,
     encode_packet,
 )
+from pinecone_transport.session.utp.extensions import (
+    COMPRESSED,
+    DICTIONARY,
+    EARLY,
+    FRAGMENTS,
+    OPTIONS,
+    Options,
+    compress,
+    encode_options,
+    options_of,
+)
 from tests.support.virtual_link import LEFT_KEY, RIGHT_KEY, Faults, Side, VirtualLink, without_extensions
 
 OVERHEAD = 54
@@ -225,6 +236,45 @@ def test_early_data_is_bounded_per_key_and_in_all_and_what_is_beyond_comes_again
     [_, data] = dialled.receive(ST_DATA, 8, states[2].seq_nr - 1, connection_id=201, payload=b"hello")
     assert isinstance(data, StreamData)
     assert data.data == b"hello"
+
+
+def test_a_syn_that_must_be_short_brings_its_early_data_compressed() -> None:
+    hello = DICTIONARY + Random(1).randbytes(1300)
+    left, right = UtpSocket(random=Random(1)), UtpSocket(random=Random(2))
+    stream = left.connect(RIGHT_KEY, 1.0, 1452)
+    left.write(stream, hello, 1.0)
+    [syn] = left.packets_to_send(RIGHT_KEY, 10_000, 1.0)
+    assert len(syn) <= 1452 < len(hello) + 26
+    accepted, data = right.receive_packet(LEFT_KEY, syn, 1.0)
+    assert isinstance(accepted, StreamAccepted)
+    assert data == StreamData(accepted.stream, hello)
+    [answer] = right.packets_to_send(LEFT_KEY, 10_000, 1.0)
+    left.receive_packet(RIGHT_KEY, answer, 1.0)
+    assert left.room(stream) == UtpLimits().send_buffer, "it was taken"
+
+
+def test_what_does_not_fit_a_short_syn_however_compressed_comes_after_the_answer() -> None:
+    left = UtpSocket(random=Random(1))
+    stream = left.connect(RIGHT_KEY, 1.0, 1452)
+    left.write(stream, Random(1).randbytes(1600), 1.0)
+    [syn] = left.packets_to_send(RIGHT_KEY, 10_000, 1.0)
+    options = options_of(decode_packet(syn))
+    assert options is not None
+    assert (len(syn), options.flags) == (26, FRAGMENTS)
+
+
+@pytest.mark.parametrize(
+    "payload", [b"", b"no deflate", compress(bytes(100_000)), compress(b"all") + b"more", compress(b"cut")[:-1]]
+)
+def test_early_data_that_cannot_be_expanded_has_to_come_again(payload: bytes) -> None:
+    options = encode_options(Options(FRAGMENTS | EARLY | COMPRESSED, 60_000))
+    syn = encode_packet(UtpPacket(ST_SYN, 7, 0, 0, 1000, 1, 0, ((OPTIONS, options),), payload))
+    socket = UtpSocket(random=Random(2))
+    assert socket.receive_packet(LEFT_KEY, syn, 1.0) == []
+    [answer] = socket.packets_to_send(LEFT_KEY, 10_000, 1.0)
+    answered = options_of(decode_packet(answer))
+    assert answered is not None
+    assert not answered.flags & EARLY
 
 
 def test_early_data_that_was_not_taken_is_the_first_data() -> None:

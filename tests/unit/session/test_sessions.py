@@ -186,3 +186,25 @@ def test_a_run_of_packets_is_taken_as_one_by_one_and_may_be_lent() -> None:
     received = link.right.received(link.right.accepted[0])
     assert received == b"x" * len(received)
     assert len(received) == sum(map(len, packets)) - 20 * len(packets)
+
+
+def test_a_dial_to_a_node_of_unknown_kind_brings_the_first_bytes_in_a_packet_that_no_node_minds() -> None:
+    link = SessionsLink()
+    link.recording = True
+    stream = link.left.socket.connect(HIGH.key, link.now)
+    link.left.socket.write(stream, bytes(1500), link.now)
+    link.run(0.015)
+    assert list(link.right.data.values()) == [bytearray(1500)]
+    assert max(len(packet) for _, packet in link.carried) <= 1452
+
+
+def test_a_refusal_is_final_and_no_other_kind_is_tried() -> None:
+    link = SessionsLink()
+    stream = link.left.socket.connect(HIGH.key, link.now)
+    link.left.socket.write(stream, b"hello", link.now)
+    link.run_until(lambda: bool(link.right.accepted))
+    link.right.socket.abort(link.right.accepted[0], link.now)
+    link.run(3)
+    assert list(link.left.lost) == [stream]
+    assert link.left.socket.connection_count == link.right.socket.connection_count == 0
+    assert len(link.right.accepted) == 1
