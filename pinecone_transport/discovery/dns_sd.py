@@ -187,7 +187,7 @@ class DnsSdSource:
 
     def _look_around(self) -> None:
         """Advertise on the interfaces that there are now, if they are others than before."""
-        found = tuple(each for each in self._look() if self._is_usable(each))
+        found = tuple(each.near_by() for each in self._look() if self._is_usable(each))
         port = self._listening.number
         if found == self._interfaces or port is None:
             return

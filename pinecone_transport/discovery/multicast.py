@@ -90,7 +90,8 @@ class LanSource:
         self._used: dict[str, Interface] = {}
         self._ports: dict[tuple[str, socket.AddressFamily], AnnouncementPort] = {}
         self._unusable: set[tuple[str, socket.AddressFamily]] = set()
-        self._links: dict[Link, str] = {}
+        # Each with its zone and its version of IP.
+        self._links: dict[Link, tuple[str, int]] = {}
         self._closing: list[Deferred[Any]] = []
         self._tick: IDelayedCall | None = None
         self._news_at = float("-inf")
@@ -132,8 +133,9 @@ class LanSource:
     def link_up(self, link: Link, key: PublicKey) -> None:
         """A link has shaken hands; it counts if it is one of this source."""
         if link.way == NAME:
-            zone = self._zone(link.address.rpartition(":")[0].strip("[]"))
-            self._links[link] = zone
+            host = link.address.rpartition(":")[0].strip("[]")
+            zone = self._zone(host)
+            self._links[link] = (zone, 6 if ":" in host else 4)
             self._dials.link_up(link, key, zone)
 
     def link_down(self, link: Link, key: PublicKey) -> None:
@@ -172,7 +174,7 @@ class LanSource:
     def _look_around(self) -> None:
         """Take over what has changed about the interfaces."""
         there = self._look()
-        found = {each.name: each for each in there if self._is_wanted(each)}
+        found = {each.name: each.near_by() for each in there if self._is_wanted(each)}
         before, self._interfaces = self._interfaces, found
         for name, interface in before.items():
             if name not in found or found[name].index != interface.index:
@@ -223,11 +225,14 @@ class LanSource:
         """Give up links from addresses that the interface had when it was seen last, and has no more."""
         used = self._used.get(interface.name, interface)
         self._used[interface.name] = interface
-        if used.index != interface.index or not set(used.addresses) <= set(interface.addresses):
+        if used.index != interface.index:
             self._abort_links(interface.name)
+        for version in {own.version for own in set(used.addresses) - set(interface.addresses)}:
+            self._abort_links(interface.name, (version,))
 
-    def _abort_links(self, zone: str) -> None:
-        for link in [link for link, its_zone in self._links.items() if its_zone == zone]:
+    def _abort_links(self, zone: str, versions: tuple[int, ...] = (4, 6)) -> None:
+        """Do not wait until links fall silent that lead nowhere any more."""
+        for link in [link for link, place in self._links.items() if place[0] == zone and place[1] in versions]:
             link.abort()
 
     # Hearing and dialling
@@ -260,14 +265,14 @@ class LanSource:
 
     def _dial(self, dial: NeighbourDial) -> Deferred[TcpLink]:
         interface = self._interfaces.get(dial.zone)
-        own = interface.ipv4() if interface is not None and ":" not in dial.address.host else None
+        own = interface.towards(dial.address.host) if interface is not None else None
         return dial_tcp(
             self._reactor,
             dial.address,
             self._owner,
             kind=LAN,
             timeout=DIAL_TIMEOUT,
-            # As in the reference: where two interfaces share a network, the one that the announcement came by counts.
+            # Where two interfaces share a network, the one that the announcement came by counts, as in the reference.
             source=None if own is None else str(own),
         )
 

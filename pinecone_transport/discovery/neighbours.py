@@ -286,8 +286,9 @@ class Neighbours:
         return earliest if earliest < float("inf") else None
 
     def candidates(self) -> list[Candidate]:
-        """Return all who are known, linked or not."""
-        return [self._candidate(known) for known in self._known.values()]
+        """Return all who announced themselves, or are linked by this source."""
+        shown = [known for known in self._known.values() if known.addresses or any(known.links.values())]
+        return [self._candidate(known) for known in shown]
 
     # Inside
 

@@ -33,6 +33,15 @@ class Interface:
     addresses: tuple[IPv4Interface | IPv6Interface, ...] = ()
     multicast: bool = False
 
+    def near_by(self) -> Interface:
+        """Return it with those addresses alone that a neighbour may use: IPv4, and link-local IPv6.
+
+        Global IPv6 addresses come and go by the hour, and nothing here depends on them.
+        """
+        return attrs.evolve(
+            self, addresses=tuple(own for own in self.addresses if isinstance(own, IPv4Interface) or own.is_link_local)
+        )
+
     def ipv4(self) -> IPv4Address | None:
         """Return its first address that others can reach, as the reference chooses (§9); None if there is none."""
         for address in self.addresses:
@@ -55,9 +64,15 @@ class Interface:
         address = _address(host)
         if isinstance(address, IPv6Address):
             return address.is_link_local and address.scope_id == self.name
-        return address is not None and any(
-            isinstance(own, IPv4Interface) and address in own.network for own in self.addresses
-        )
+        return self.towards(host) is not None
+
+    def towards(self, host: str) -> IPv4Address | None:
+        """Return its own address in the IPv4 network that an address is in; None if that is none of its networks."""
+        address = _address(host)
+        for own in self.addresses:
+            if isinstance(own, IPv4Interface) and isinstance(address, IPv4Address) and address in own.network:
+                return own.ip
+        return None
 
     def has_address(self, host: str) -> bool:
         """Tell whether it is one of this interface's own addresses, with or without scope."""

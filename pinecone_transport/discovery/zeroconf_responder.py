@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from threading import BoundedSemaphore
 from typing import Any, Final, final
 
 from twisted.internet.defer import Deferred
@@ -99,7 +100,7 @@ class _Session(ServiceListener):
         self._names: dict[int, str] = {}
         self._zeroconf: Zeroconf | None = None
         self._browser: ServiceBrowser | None = None
-        self._lookups = 0
+        self._lookups = BoundedSemaphore(MAX_LOOKUPS)
 
     # In the worker
 
@@ -135,8 +136,7 @@ class _Session(ServiceListener):
         info = ServiceInfo(type_, name)
         if info.load_from_cache(zc):
             self._tell_of(info)
-        elif zc.loop is not None and self._lookups < MAX_LOOKUPS:
-            self._lookups += 1
+        elif zc.loop is not None and self._lookups.acquire(blocking=False):
             asked = asyncio.run_coroutine_threadsafe(info.async_request(zc, LOOKUP_TIMEOUT_MS), zc.loop)
             asked.add_done_callback(partial(self._looked_up, info))
 
@@ -147,7 +147,7 @@ class _Session(ServiceListener):
         self._tell(self, name)
 
     def _looked_up(self, info: ServiceInfo, asked: Future[bool]) -> None:
-        self._lookups -= 1
+        self._lookups.release()
         if not asked.cancelled() and asked.exception() is None and asked.result():
             self._tell_of(info)
 

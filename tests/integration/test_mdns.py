@@ -42,6 +42,8 @@ async def test_whoever_is_found_in_both_ways_has_one_link_by_the_lan(lans: LanNe
         ]
         return {found["source"] for found in candidates} == {"lan", "mdns"}
 
+    await linked(one, other)
+    await linked(other, one)
     await until(found_twice, one, "found in both ways")
     for peer in (one, other):
         assert [link["way"] for link in (await peer.state())["links"]] == ["lan"]

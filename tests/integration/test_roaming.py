@@ -17,7 +17,7 @@ from tests.support.own_peer import content, digest
 LENGTH = 50_000_000
 LONGEST_PAUSE = 10.0
 FLAP_INTERVAL = 3.0
-FLAPPING = float(os.environ.get("PINECONE_TEST_FLAPPING", "9"))
+FLAPPING = float(os.environ.get("PINECONE_TEST_FLAPPING", "7"))
 """Seconds; by hand a minute: PINECONE_TEST_FLAPPING=60."""
 
 

@@ -13,7 +13,7 @@ from tests.support.own_peer import content, digest
 
 pytestmark = pytest.mark.interop
 
-LENGTH = 20_000_000
+LENGTH = 10_000_000
 LONGEST_PAUSE = 10.0
 
 

@@ -190,6 +190,8 @@ def test_who_is_linked_by_the_lan_is_not_dialled_and_a_link_of_ours_closed(mdns:
     mdns.reactor.advance(PATIENCE)
     ours = mdns.connected()
     by_lan = mdns.owner.link("lan")
+    mdns.source.link_up(mdns.owner.link("lan"), LOW)
+    assert [found.key for found in mdns.source.candidates()] == [HIGH], "LOW advertises nothing"
     mdns.source.link_up(by_lan, HIGH)
     assert mdns.owner.lost == [ours]
     mdns.source.link_down(ours, HIGH)

@@ -239,11 +239,13 @@ def test_an_address_more_changes_nothing_and_the_first_of_a_family_lets_it_join(
     ("change", "kept"),
     [
         ((interface("eth0", "192.0.2.5/24", "192.0.2.6/24", "fe80::5/64"),), True),
+        ((interface("eth0", "192.0.2.5/24", "fe80::6/64"),), True),
         ((interface("eth0", "10.0.0.5/24", "fe80::5/64"),), False),
+        ((interface("eth0", "192.0.2.5/24", "fe80::5/64", index=9),), False),
         ((interface("eth0", multicast=False),), True),
         ((), False),
     ],
-    ids=["another address comes", "an address goes", "switched off", "taken away"],
+    ids=["one more address", "another in IPv6", "another in IPv4", "made anew", "switched off", "taken away"],
 )
 def test_links_end_with_what_they_were_made_over(lan: Lan, change: tuple, kept: bool) -> None:
     lan.hear()
@@ -261,7 +263,17 @@ def test_links_outlive_an_interface_that_was_off_and_is_the_same_again(lan: Lan)
     lan.change(ETH0)
     assert lan.owner.lost == []
     lan.change(interface("eth0", multicast=False))
-    lan.change(interface("eth0", "192.0.2.5/24", "fe80::6/64"))
+    lan.change(interface("eth0", "192.0.2.6/24", "fe80::5/64"))
+    assert lan.owner.lost == lan.owner.links
+
+
+def test_links_over_ipv6_end_with_the_link_local_address_and_not_with_global_ones() -> None:
+    lan = Lan(interface("eth0", "192.0.2.5/24", "fe80::5/64", "2001:db8::5/64"))
+    lan.come_in(IPv6Address("TCP", "fe80::9%eth0", 5000))
+    lan.up(0)
+    lan.change(interface("eth0", "192.0.2.6/24", "fe80::5/64"))
+    assert lan.owner.lost == []
+    lan.change(interface("eth0", "192.0.2.6/24", "fe80::6/64"))
     assert lan.owner.lost == lan.owner.links
 
 

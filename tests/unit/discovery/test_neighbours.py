@@ -240,7 +240,10 @@ def test_links_of_other_sources_make_ours_superfluous_not_the_reverse(lan: Lan) 
     assert lan.up(ours) == []
     assert lan.up(theirs, own=False) == [ours]
     lan.down(ours)
+    assert lan.neighbours.candidates() == [], "that is another source's"
+    lan.heard()
     assert lan.candidate().state is CandidateState.CONNECTED
+    assert lan.dials() == []
 
 
 def test_a_dial_that_ends_while_another_link_is_up_is_no_failure(lan: Lan) -> None:

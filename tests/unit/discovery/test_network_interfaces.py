@@ -28,6 +28,21 @@ def test_it_shows_others_a_global_ipv4_and_a_link_local_ipv6_address() -> None:
     assert ETH0.ipv6() == ip_address("fe80::5")
 
 
+def test_what_neighbours_use_are_ipv4_and_link_local_addresses() -> None:
+    assert [str(own) for own in ETH0.near_by().addresses] == [
+        "127.9.9.9/8",
+        "169.254.1.1/16",
+        "192.0.2.5/24",
+        "fe80::5/64",
+    ]
+
+
+def test_it_dials_from_its_address_in_the_same_network() -> None:
+    assert ETH0.towards("192.0.2.77") == ip_address("192.0.2.5")
+    assert ETH0.towards("203.0.113.1") is None
+    assert ETH0.towards("fe80::77%eth0") is None
+
+
 def test_it_may_have_neither() -> None:
     assert interface("eth2", "127.0.0.1/8", "2001:db8::5/64").ipv4() is None
     assert interface("eth2", "127.0.0.1/8", "2001:db8::5/64").ipv6() is None
