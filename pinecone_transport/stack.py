@@ -1,6 +1,6 @@
 """The core, joined: session to router to peering and back, as one machine of the same shape as its parts.
 
-From below come a link's bytes (`Stack.receive_data`), from above streams (`Stack.connect`, `Stack.write`, …), from
+From below come a link's bytes (`Stack.receive_buffer`), from above streams (`Stack.connect`, `Stack.write`, …), from
 the side the time. Up go events; down go bytes, pulled per link with `Stack.data_to_send` after `Stack.pump` has
 turned what the sessions want to send into frames. Nobody but this file sees more than one machine.
 """
@@ -8,9 +8,11 @@ turned what the sessions want to send into frames. Nobody but this file sees mor
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias, final
 
+from pinecone_transport.back_pressure import Pause, Pauses
 from pinecone_transport.deadlines import Deadlines
 from pinecone_transport.errors import HandshakeError, LocalProtocolError, PineconeError, UnreachableError
 from pinecone_transport.identity import Identity, PublicKey
@@ -19,10 +21,12 @@ from pinecone_transport.randomness import RandomSource
 from pinecone_transport.router import (
     CoordinatesLearned,
     PacketReceived,
+    Passage,
     PeerAtFault,
     RouteLearned,
     Router,
     RouterEvent,
+    Run,
     TreeChanged,
     WakeupReceived,
 )
@@ -54,6 +58,44 @@ class LinkLost:
 
     link: int
     error: PineconeError
+
+
+@final
+class Offer:
+    """Traffic for a link that has nothing else to write: it can be written from where it lies.
+
+    Attributes:
+        link: That it leaves by.
+        run: The frames.
+        came_by: The link that it came by.
+    """
+
+    __slots__ = ("came_by", "link", "run")
+
+    def __init__(self, link: int, run: Run, came_by: int) -> None:
+        self.link: Final = link
+        self.run: Final = run
+        self.came_by: Final = came_by
+
+
+@final
+class Received:
+    """What came of a buffer.
+
+    Attributes:
+        consumed: Where what has not been used begins: less than one frame, to be given again with what follows it.
+        events: As of every ``receive_…``.
+        offers: Traffic for other links, of each of which `Stack.offer_taken` wants to hear before the buffer changes.
+        is_quiet: Whether there is nothing to pump: no more has happened than that traffic was offered, and taken.
+    """
+
+    __slots__ = ("consumed", "events", "is_quiet", "offers")
+
+    def __init__(self, consumed: int = 0) -> None:
+        self.consumed = consumed
+        self.events: list[StackEvent] = []
+        self.offers: list[Offer] = []
+        self.is_quiet = True
 
 
 StackEvent: TypeAlias = LinkUp | LinkLost | TreeChanged | RouteLearned | WakeupReceived | SessionEvent
@@ -122,6 +164,8 @@ class Stack:
         self._dials: dict[PublicKey, dict[int, float]] = {}
         self._changed_at = now
         self._deadlines = Deadlines()
+        self._pauses: Final = Pauses()
+        self._pause_changes: dict[int, bool] = {}
 
     # Links
 
@@ -149,8 +193,71 @@ class Stack:
         self._detach(link, now, events)
         return events
 
+    def receive_buffer(self, link: int, buffer: bytearray, fresh: int, end: int, now: float) -> Received:
+        """Take what a link has read into a buffer, whose first ``end`` bytes count. Never raises, whatever they are.
+
+        Traffic in it becomes no object of its own: see `pinecone_transport.router.transit`. `receive_data` is the plain
+        twin of this.
+
+        Args:
+            link: Its number.
+            buffer: Begins with what was not used the last time. It is changed, and lent until all offers are taken.
+            fresh: How many of its bytes have just come.
+            end: How many bytes there are.
+            now: Seconds.
+        """
+        record = self._links.get(link)
+        if record is None:
+            return Received(consumed=end)
+        received = Received()
+        record.peering.data_arrived(fresh, now)
+        passage = Passage()
+        came_to = -1
+        while came_to != passage.position and link in self._links:
+            if record.port is not None:
+                passage.port = record.port
+                self._receive_traffic(record.peering, passage, buffer, end, now)
+            if passage.deliveries:
+                received.is_quiet = False
+                self._take_deliveries(passage, now, received.events)
+            came_to = passage.position
+            passage.position, peering_events = record.peering.receive_next(buffer, came_to, end, now)
+            received.is_quiet = received.is_quiet and passage.position == came_to
+            self._peering_up(link, record, peering_events, now, received.events)
+        received.consumed = passage.position if link in self._links else end
+        for run in passage.runs.values():
+            self._offer(run, link, now, received)
+        return received
+
+    def offer_taken(self, offer: Offer, taken: int, now: float, received: Received) -> bytes:
+        """Note that ``taken`` bytes of an offer were written; what follows the frame that was cut there is queued.
+
+        Returns:
+            The rest of that frame, which has to be written next.
+        """
+        record = self._links.get(offer.link)
+        if record is None:
+            return b""
+        run = offer.run
+        if taken == run.size:
+            record.peering.traffic_sent(run.frames, taken, now)
+            self._link_changed(offer.link, record)
+            return b""
+        received.is_quiet = False
+        cut, left = run.after(taken)
+        if taken:
+            record.peering.traffic_sent(run.frames - len(left), taken + len(cut), now)
+        self._queue(offer, record, left, now)
+        self._link_changed(offer.link, record)
+        return cut
+
+    def take_pauses(self) -> dict[int, bool]:
+        """Return the links that are not to be read from any more (True), or are again (False), since the last call."""
+        changes, self._pause_changes = self._pause_changes, {}
+        return changes
+
     def receive_data(self, link: int, data: bytes, now: float) -> list[StackEvent]:
-        """Take bytes that a link brought, cut anywhere. Never raises, whatever they are."""
+        """Take bytes that a link brought, cut anywhere, one object per frame: the plain twin of `receive_buffer`."""
         events: list[StackEvent] = []
         record = self._links.get(link)
         if record is None:
@@ -184,6 +291,10 @@ class Stack:
             return []
         record = self._links[link]
         data = record.peering.data_to_send(limit, now)
+        for waiting in self._pauses.waiting_for(link):
+            pause = self._pauses.of(waiting)
+            if record.peering.is_half_empty(pause.destination, pause.source):
+                self._end_pause(waiting, now)
         self._link_changed(link, record)
         return data
 
@@ -277,10 +388,76 @@ class Stack:
                 self._end_grace(now, events)
             else:
                 record = self._links[owner]
+                if owner in self._pauses and now >= self._pauses.of(owner).ends_at:
+                    self._end_pause(owner, now)
                 self._peering_up(owner, record, record.peering.handle_timer(now), now, events)
         return events
 
     # Inside
+
+    def _receive_traffic(self, peering: Peering, passage: Passage, buffer: bytearray, end: int, now: float) -> None:
+        """Take traffic out of a link's buffer, up to what is none."""
+        began_at, frames = passage.position, passage.frames
+        self.router.receive_traffic(passage, buffer, end, now)
+        peering.traffic_arrived(passage.frames - frames, passage.position - began_at)
+
+    def _take_deliveries(self, passage: Passage, now: float, events: list[StackEvent]) -> None:
+        """Hand up what ended here."""
+        deliveries, passage.deliveries = passage.deliveries, []
+        for delivery in deliveries:
+            key = delivery.source
+            self._deliver(key, delivery.destination, delivery.packets, now, events)
+            if delivery.destination == self.identity.key and self.router.learn_coordinates(
+                key, delivery.coordinates, now
+            ):
+                self.socket.wake(key, now)
+
+    def _deliver(
+        self,
+        source: PublicKey,
+        destination: PublicKey,
+        packets: Sequence[bytes | memoryview],
+        now: float,
+        events: list[StackEvent],
+    ) -> None:
+        """Hand packets that end here to the session."""
+        if destination != self.identity.key:
+            self.counters["packets for other keys"] += len(packets)
+            return
+        received = self.socket.receive_run(source, packets, now)
+        events += received
+        if any(isinstance(event, StreamAccepted) for event in received):
+            # The far end is there, whatever has kept dials of ours to it unanswered so far.
+            self._key_is_there(source, now)
+
+    def _offer(self, run: Run, came_by: int, now: float, received: Received) -> None:
+        """Offer what leaves by an idle link, queue what leaves by another."""
+        link = self._link_of_port.get(run.port)
+        if link is None:
+            return
+        record = self._links[link]
+        offer = Offer(link, run, came_by)
+        if record.blocked or record.peering.has_data_to_send():
+            self.offer_taken(offer, 0, now, received)
+        else:
+            received.offers.append(offer)
+
+    def _queue(self, offer: Offer, record: _Link, left: list[tuple[PublicKey, PublicKey, bytes]], now: float) -> None:
+        """Have frames of an offer wait, and the link that they came by with them if there are too many."""
+        peering = record.peering
+        for destination, source, frame in left:
+            peering.send_traffic(destination, source, ((frame,),))
+            if not peering.is_half_empty(destination, source) and offer.came_by in self._links:
+                pause = Pause(offer.link, destination, source, now)
+                if self._pauses.begin(offer.came_by, pause):
+                    self._links[offer.came_by].peering.reading_paused(now)
+                    self._pause_changes[offer.came_by] = True
+                    self._deadlines.schedule(offer.came_by, pause.ends_at)
+
+    def _end_pause(self, link: int, now: float) -> None:
+        self._pauses.end(link, now)
+        self._links[link].peering.reading_resumed(now)
+        self._pause_changes[link] = False
 
     def _peering_up(
         self, link: int, record: _Link, peering_events: list[PeeringEvent], now: float, events: list[StackEvent]
@@ -318,14 +495,7 @@ class Stack:
         """Take what the router reports: packets to the session, faults to the link, the rest further up."""
         for event in router_events:
             if isinstance(event, PacketReceived):
-                if event.destination == self.identity.key:
-                    received = self.socket.receive_packet(event.source, event.payload, now)
-                    events += received
-                    if received and isinstance(received[0], StreamAccepted):
-                        # The far end is there, whatever has kept dials of ours to it unanswered so far.
-                        self._key_is_there(event.source, now)
-                else:
-                    self.counters["packets for other keys"] += 1
+                self._deliver(event.source, event.destination, [event.payload], now, events)
             elif isinstance(event, CoordinatesLearned):
                 # What went where the far end no longer is, or had no way to go, arrives if it is sent now.
                 self.socket.wake(event.key, now)
@@ -362,10 +532,13 @@ class Stack:
             # session's own timers repeat it.
             self.counters["packets without a route"] += len(self.socket.packets_to_send(key, _NO_ROUTE_LIMIT, now))
             return
-        room = self._links[link].peering.room(key, self.identity.key)
-        if room > 0:
-            for packet in self.socket.packets_to_send(key, room, now):
-                self.router.send_packet(route, packet, now)
+        record = self._links[link]
+        room = record.peering.room(key, self.identity.key)
+        packets = self.socket.packets_to_send(key, room, now) if room > 0 else None
+        if packets:
+            frames = self.router.frame_packets(route, packets)
+            record.peering.send_traffic(key, self.identity.key, frames)
+            self._link_changed(link, record)
 
     def _is_known(self, key: PublicKey, now: float) -> bool:
         """Tell whether a way leads to the very key, and not only to where it would be."""
@@ -400,6 +573,11 @@ class Stack:
             return
         self._sendable.pop(link, None)
         self._deadlines.forget(link)
+        for waiting in self._pauses.waiting_for(link):
+            self._end_pause(waiting, now)
+        if link in self._pauses:
+            self._pauses.end(link, now)
+        self._pauses.forget(link)
         port = record.port
         if port is not None:
             record.port = None

@@ -32,6 +32,18 @@ class Link(Protocol):
     def write(self, data: Sequence[bytes]) -> None:
         """Hand bytes to the transport, in order; while not ``writable`` that only adds to its queue."""
 
+    def write_now(self, pieces: Sequence[bytes | memoryview]) -> int:
+        """Write what goes at once of lent bytes; return how many that were: none of them is kept.
+
+        The rest of a frame that is cut goes to ``write``, before anything else.
+        """
+
+    def pause_reading(self) -> None:
+        """Read nothing until ``resume_reading``, as far as the link can."""
+
+    def resume_reading(self) -> None:
+        """Read again."""
+
     def close(self) -> None:
         """Write what is queued, then close; `LinkOwner.link_lost` follows."""
 
@@ -47,6 +59,19 @@ class LinkOwner(Protocol):
 
     def link_data(self, link: Link, data: bytes) -> None:
         """Bytes have come."""
+
+    def link_received(self, link: Link, buffer: bytearray, fresh: int, end: int) -> int:
+        """Bytes have come into a buffer that the link lends; for links that can do that instead of ``link_data``.
+
+        Args:
+            link: Which.
+            buffer: Begins with what was not used the last time. It is changed.
+            fresh: How many of its bytes have just come.
+            end: How many bytes there are.
+
+        Returns:
+            How many of them, from the first on, were used: all but less than a frame.
+        """
 
     def link_writable(self, link: Link) -> None:
         """``link.writable`` was False and is True again."""

@@ -71,6 +71,10 @@ class PipeLink:
             self.writable = False
         far._schedule_delivery()
 
+    def write_now(self, pieces: Sequence[bytes | memoryview]) -> int:
+        """Write nothing: what is lent cannot wait for the far end."""
+        return 0
+
     def close(self) -> None:
         """Deliver what is queued, then close both ends."""
         self._closing = True

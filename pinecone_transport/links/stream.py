@@ -15,7 +15,7 @@ from pinecone_transport.links.interfaces import LinkOwner
 from pinecone_transport.wire import PeerType
 
 
-class LinkTransport(ITransport, IConsumer):
+class LinkTransport(ITransport, IConsumer, IPushProducer):
     """What a link needs of a transport; all of Twisted's stream transports have it."""
 
     def abortConnection() -> None:
@@ -52,6 +52,20 @@ class StreamLink(Protocol):
         """Hand bytes to the transport, in order."""
         if self._connected is not None:
             self._connected.writeSequence(data)
+
+    def write_now(self, pieces: Sequence[bytes | memoryview]) -> int:
+        """Write nothing: who knows how long it would wait in the transport."""
+        return 0
+
+    def pause_reading(self) -> None:
+        """Read nothing for a while."""
+        if self._connected is not None:
+            self._connected.pauseProducing()
+
+    def resume_reading(self) -> None:
+        """Read again."""
+        if self._connected is not None:
+            self._connected.resumeProducing()
 
     def close(self) -> None:
         """Write what is queued, then close."""

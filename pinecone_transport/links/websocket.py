@@ -103,6 +103,20 @@ class WebSocketLink:
             for start in range(0, len(whole), LONGEST_SENT):
                 self._protocol.sendMessage(whole[start : start + LONGEST_SENT], isBinary=True)
 
+    def write_now(self, pieces: Sequence[bytes | memoryview]) -> int:
+        """Write nothing: who knows how long it would wait in the transport."""
+        return 0
+
+    def pause_reading(self) -> None:
+        """Read nothing for a while."""
+        if self._open:
+            cast(IPushProducer, self._protocol.transport).pauseProducing()
+
+    def resume_reading(self) -> None:
+        """Read again."""
+        if self._open:
+            cast(IPushProducer, self._protocol.transport).resumeProducing()
+
     def close(self) -> None:
         """Write what is queued, then close."""
         if self._open:

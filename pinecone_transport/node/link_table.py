@@ -8,10 +8,11 @@ from typing import Final, final
 
 from pinecone_transport.identity import PublicKey
 from pinecone_transport.links import Link
+from pinecone_transport.links.scratch import READ_SIZE, SCRATCH, SCRATCH_VIEW
 from pinecone_transport.node.admission import NOT_ADMITTED, Admission, host_of
 from pinecone_transport.node.events import LinkDown
 from pinecone_transport.node.repeats import RepeatFilter
-from pinecone_transport.stack import LinkLost, LinkUp, Stack, StackEvent
+from pinecone_transport.stack import LinkLost, LinkUp, Received, Stack, StackEvent
 
 logger = logging.getLogger("pinecone_transport.node")
 
@@ -25,9 +26,10 @@ class LinkRecord:
         port: Likewise.
         made_at: When it was connected.
         closed_for: Why we close it, for people; None while we don't.
+        unused: The beginning of a frame, from a link that does not keep it itself.
     """
 
-    __slots__ = ("closed_for", "key", "link", "made_at", "number", "port")
+    __slots__ = ("closed_for", "key", "link", "made_at", "number", "port", "unused")
 
     def __init__(self, link: Link, number: int, made_at: float) -> None:
         self.link: Final = link
@@ -36,6 +38,7 @@ class LinkRecord:
         self.key: PublicKey | None = None
         self.port: int | None = None
         self.closed_for: str | None = None
+        self.unused = b""
 
 
 @final
@@ -95,11 +98,36 @@ class LinkTable:
         return events
 
     def receive_data(self, link: Link, data: bytes, now: float) -> list[StackEvent]:
-        """Hand a link's bytes to the stack."""
+        """Hand bytes of a link that lends no buffer to the stack, and what passes through to its links."""
+        events: list[StackEvent] = []
+        for start in range(0, len(data), READ_SIZE):
+            record = self._records.get(link)
+            if record is None:
+                break
+            kept = len(record.unused)
+            piece = data[start : start + READ_SIZE]
+            end = kept + len(piece)
+            SCRATCH[:end] = record.unused + piece
+            received = self.receive_buffer(link, SCRATCH, len(piece), end, now)
+            record.unused = bytes(SCRATCH_VIEW[received.consumed : end])
+            events += received.events
+        return events
+
+    def receive_buffer(self, link: Link, buffer: bytearray, fresh: int, end: int, now: float) -> Received:
+        """Hand a buffer that a link has read into to the stack, and what passes through to its links."""
         record = self._records.get(link)
         if record is None:
-            return []
-        return self._stack.receive_data(record.number, data, now)
+            return Received(consumed=end)
+        received = self._stack.receive_buffer(record.number, buffer, fresh, end, now)
+        for offer in received.offers:
+            outlet = self._by_number[offer.link].link
+            taken = outlet.write_now(offer.run.pieces) if outlet.writable else 0
+            cut = self._stack.offer_taken(offer, taken, now, received)
+            if cut:
+                outlet.write([cut])
+                if not outlet.writable:
+                    self._stack.link_blocked(offer.link, now)
+        return received
 
     def unblock(self, link: Link, now: float) -> None:
         """Tell the stack that the link takes bytes again."""
@@ -161,7 +189,16 @@ class LinkTable:
                 link.write(data)
             if not link.writable:
                 self._stack.link_blocked(number, now)
+        for number, paused in self._stack.take_pauses().items():
+            self._set_paused(number, paused)
         return wrote
+
+    def _set_paused(self, number: int, paused: bool) -> None:
+        record = self._by_number.get(number)
+        if record is not None and paused:
+            record.link.pause_reading()
+        elif record is not None:
+            record.link.resume_reading()
 
     def close_all(self, reason: str) -> None:
         """Write what is queued, then close every link."""

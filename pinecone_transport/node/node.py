@@ -218,6 +218,13 @@ class Node(Service):
         """Take bytes of a link."""
         self._turns.add(self._links.receive_data(link, data, self._turns.now()))
 
+    def link_received(self, link: Link, buffer: bytearray, fresh: int, end: int) -> int:
+        """Take what a link has read into a buffer."""
+        received = self._links.receive_buffer(link, buffer, fresh, end, self._turns.now())
+        if not received.is_quiet:
+            self._turns.add(received.events)
+        return received.consumed
+
     def link_writable(self, link: Link) -> None:
         """Go on writing to a link."""
         self._links.unblock(link, self._turns.now())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, final
 
-from pinecone_transport.wire import WAKEUP_BROADCAST
+from pinecone_transport.wire import TRAFFIC, WAKEUP_BROADCAST
 
 _NAMES: Final = ("keepalive", "tree_announcement", "bootstrap", "traffic", "wakeup_broadcast")
 
@@ -23,6 +23,11 @@ class FrameCounts:
         """Count one frame of a known type."""
         self._frames[kind] += 1
         self._bytes[kind] += length
+
+    def add_traffic(self, frames: int, length: int) -> None:
+        """Count so many frames of traffic that have this length together."""
+        self._frames[TRAFFIC] += frames
+        self._bytes[TRAFFIC] += length
 
     def named(self, direction: str) -> dict[str, int]:
         """Return the counts as ``frames_in_traffic``, ``bytes_in_traffic`` and so on, for direction ``in``."""

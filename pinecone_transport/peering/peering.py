@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 from typing import Final, final
 
@@ -28,6 +29,7 @@ from pinecone_transport.wire import (
     PeerType,
     decode_frame,
     encode_frame,
+    frame_length,
 )
 
 HANDSHAKE_TIMEOUT: Final = 10.0  # §2, as the three that follow
@@ -87,6 +89,7 @@ class Peering:
         "_listening_until",
         "_opening",
         "_overflowed_at",
+        "_paused_at",
         "_proof_until",
         "_protocol",
         "_splitter",
@@ -132,6 +135,12 @@ class Peering:
         self._keepalive_at = _NEVER
         self._blocked_until = _NEVER
         self._overflowed_at = _NEVER
+        self._paused_at = _NEVER
+
+    @property
+    def is_established(self) -> bool:
+        """Whether frames count."""
+        return self.state is PeeringState.ESTABLISHED
 
     @property
     def queued_bytes(self) -> int:
@@ -179,6 +188,48 @@ class Peering:
             events.append(self._fail(error))
         return events
 
+    def receive_next(self, buffer: bytearray, start: int, end: int, now: float) -> tuple[int, list[PeeringEvent]]:
+        """Take one frame, or what opens the link, from the beginning of ``buffer[start:end]``.
+
+        For whoever keeps the bytes that are no whole frame yet; `receive_data` keeps them itself.
+
+        Returns:
+            Where the next frame begins, which is ``start`` if this one is not whole, and what came of it.
+        """
+        events: list[PeeringEvent] = []
+        if self.state is PeeringState.FAILED:
+            return end, events
+        try:
+            if self.state is PeeringState.HANDSHAKE:
+                return start + self._receive_opening(bytes(buffer[start:end]), now, events), events
+            length = frame_length(buffer, start, end)
+            if length is None or start + length > end:
+                return start, events
+            self._receive_frame(bytes(buffer[start : start + length]), now, events)
+        except RemoteProtocolError as error:
+            events.append(self._fail(error))
+            return end, events
+        return start + length, events
+
+    def data_arrived(self, length: int, now: float) -> None:
+        """Note that the link has brought so many bytes, which `receive_next` or somebody else will look at."""
+        self.bytes_in += length
+        if self.state is not PeeringState.HANDSHAKE:
+            self._listening_until = now + SILENCE_TIMEOUT
+
+    def traffic_arrived(self, frames: int, length: int) -> None:
+        """Count frames of traffic that somebody else has looked at, and their bytes."""
+        self._frames_in.add_traffic(frames, length)
+
+    def reading_paused(self, now: float) -> None:
+        """Note that nothing is read from the link for a while: the peer is not to blame for its silence."""
+        self._paused_at = now
+
+    def reading_resumed(self, now: float) -> None:
+        """Note that the link is read from again; the time between does not count."""
+        self._listening_until += now - self._paused_at
+        self._paused_at = _NEVER
+
     def link_blocked(self, now: float) -> None:
         """Note that the socket takes no more for now; after 3 s of that the link is dead.
 
@@ -215,15 +266,29 @@ class Peering:
             self._too_long += 1
             return
         if frame.type == TRAFFIC:
-            self._traffic.push(frame.destination_key, frame.source_key, encoded)
+            self._traffic.push(frame.destination_key, frame.source_key, (encoded,))
         elif self._protocol.size + len(encoded) <= PROTOCOL_LIMIT:
             self._protocol.push(encoded)
         else:
             self._overflowed_at = min(self._overflowed_at, now)
 
+    def send_traffic(self, destination: PublicKey, source: PublicKey, frames: Sequence[tuple[bytes, ...]]) -> None:
+        """Queue encoded frames of traffic of one flow, each in pieces. The peering must be established."""
+        self._traffic.push(destination, source, *frames)
+
+    def traffic_sent(self, frames: int, length: int, now: float) -> None:
+        """Count frames of traffic, and their bytes, that were written to the link without waiting here."""
+        self._frames_out.add_traffic(frames, length)
+        self.bytes_out += length
+        self._keepalive_at = now + KEEPALIVE_INTERVAL
+
     def room(self, destination: PublicKey, source: PublicKey) -> int:
         """Return how many bytes of payload the flow of these keys takes now; within that it drops nothing."""
         return self._traffic.room(destination, source)
+
+    def is_half_empty(self, destination: PublicKey, source: PublicKey) -> bool:
+        """Tell whether at most half of the room of these keys' flow is taken."""
+        return self._traffic.is_half_empty(destination, source)
 
     # To below.
 
@@ -245,12 +310,12 @@ class Peering:
         if self._opening.has_data_to_send():
             pieces.append(self._opening.data_to_send())
             size = len(pieces[0])
-        for queue in (self._protocol, self._traffic):
-            while queue.size and (size < limit or not pieces):
-                frame = queue.pop()
-                self._frames_out.add(frame[_TYPE_AT], len(frame))
-                pieces.append(frame)
-                size += len(frame)
+        while self._protocol.size and (size < limit or not pieces):
+            frame = self._protocol.pop()
+            self._frames_out.add(frame[_TYPE_AT], len(frame))
+            pieces.append(frame)
+            size += len(frame)
+        size += self._pull_traffic(pieces, limit - size)
         self.bytes_out += size
         if self.state is not PeeringState.HANDSHAKE:
             self._keepalive_at = now + KEEPALIVE_INTERVAL
@@ -262,9 +327,8 @@ class Peering:
         """Return when to call `handle_timer`; None once the link has failed."""
         if self.state is PeeringState.FAILED:
             return None
-        return min(
-            self._listening_until, self._keepalive_at, self._blocked_until, self._overflowed_at, self._proof_until
-        )
+        listening_until = self._listening_until if self._paused_at == _NEVER else _NEVER
+        return min(listening_until, self._keepalive_at, self._blocked_until, self._overflowed_at, self._proof_until)
 
     def handle_timer(self, now: float) -> list[PeeringEvent]:
         """Do what is due: fail a link that is silent or takes nothing, or queue a keepalive. Source: §2."""
@@ -280,7 +344,7 @@ class Peering:
         return []
 
     def _overdue(self, now: float) -> LinkTimeoutError | None:
-        if now >= self._listening_until:
+        if now >= self._listening_until and self._paused_at == _NEVER:
             if self.state is PeeringState.HANDSHAKE:
                 return LinkTimeoutError(f"no handshake within {HANDSHAKE_TIMEOUT:.0f} s")
             return LinkTimeoutError(f"nothing received for {SILENCE_TIMEOUT:.0f} s")
@@ -293,6 +357,18 @@ class Peering:
         return None
 
     # Inside.
+
+    def _pull_traffic(self, pieces: list[bytes], limit: int) -> int:
+        """Take traffic until there are ``limit`` bytes of it; return how many there are."""
+        traffic = self._traffic
+        before = traffic.size
+        frames = 0
+        while traffic.size and (before - traffic.size < limit or not pieces):
+            pieces += traffic.pop()
+            frames += 1
+        taken = before - traffic.size
+        self._frames_out.add_traffic(frames, taken)
+        return taken
 
     def _receive_opening(self, data: bytes, now: float, events: list[PeeringEvent]) -> int:
         """Take what the opening lacks; return the offset of what follows it in the data."""

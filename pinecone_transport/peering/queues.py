@@ -52,12 +52,12 @@ class ProtocolQueue:
 
 @final
 class _Flow:
-    """The frames of the pairs of keys that share a hash."""
+    """The frames of the pairs of keys that share a hash, each as pieces to be written one behind the other."""
 
     __slots__ = ("frames", "size")
 
     def __init__(self) -> None:
-        self.frames: Final[deque[bytes]] = deque()
+        self.frames: Final[deque[tuple[bytes, ...]]] = deque()
         self.size = 0
 
 
@@ -93,21 +93,26 @@ class FairQueue:
         flow_room = self._flow_room - self._flow(destination, source).size
         return max(0, min(flow_room, TRAFFIC_LIMIT - self.size))
 
-    def push(self, destination: PublicKey, source: PublicKey, frame: bytes) -> None:
-        """Add an encoded frame to its flow, and drop what is then too much."""
+    def is_half_empty(self, destination: PublicKey, source: PublicKey) -> bool:
+        """Tell whether at most half of the flow's room is taken."""
+        return 2 * self.room(destination, source) >= self._flow_room
+
+    def push(self, destination: PublicKey, source: PublicKey, *frames: tuple[bytes, ...]) -> None:
+        """Add encoded frames, each in pieces, to their flow, and drop what is then too much."""
         flow = self._flow(destination, source)
-        if not flow.frames:
+        if not flow.frames and frames:
             self._turns.append(flow)
-        flow.frames.append(frame)
-        flow.size += len(frame)
-        self.size += len(frame)
-        self._count += 1
+        size = sum(map(_length, frames))
+        flow.frames.extend(frames)
+        flow.size += size
+        self.size += size
+        self._count += len(frames)
         while flow.size > self._flow_limit and len(flow.frames) > FLOW_LEAST_FRAMES:
             self._drop_oldest(flow)
         while self.size > TRAFFIC_LIMIT:
             self._drop_oldest(max(self._turns, key=_flow_size))
 
-    def pop(self) -> bytes:
+    def pop(self) -> tuple[bytes, ...]:
         """Take the first frame of the flow whose turn it is; there must be one."""
         flow = self._turns.popleft()
         frame = self._take(flow)
@@ -118,10 +123,11 @@ class FairQueue:
     def _flow(self, destination: PublicKey, source: PublicKey) -> _Flow:
         return self._flows[hash((destination, source)) % len(self._flows)]
 
-    def _take(self, flow: _Flow) -> bytes:
+    def _take(self, flow: _Flow) -> tuple[bytes, ...]:
         frame = flow.frames.popleft()
-        flow.size -= len(frame)
-        self.size -= len(frame)
+        size = _length(frame)
+        flow.size -= size
+        self.size -= size
         self._count -= 1
         return frame
 
@@ -133,3 +139,7 @@ class FairQueue:
 
 def _flow_size(flow: _Flow) -> int:
     return flow.size
+
+
+def _length(frame: tuple[bytes, ...]) -> int:
+    return sum(map(len, frame))

@@ -13,10 +13,13 @@ from pinecone_transport.router.next_hop import Root
 from pinecone_transport.router.ports import Peer
 from pinecone_transport.router.router import Route, Router
 from pinecone_transport.router.state import RouterState
+from pinecone_transport.router.transit import Delivery, Passage, Run
 
 __all__ = [
     "CoordinatesLearned",
+    "Delivery",
     "PacketReceived",
+    "Passage",
     "Peer",
     "PeerAtFault",
     "Root",
@@ -25,6 +28,7 @@ __all__ = [
     "Router",
     "RouterEvent",
     "RouterState",
+    "Run",
     "TreeChanged",
     "WakeupReceived",
 ]

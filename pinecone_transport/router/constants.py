@@ -42,6 +42,10 @@ MAX_HOPS: Final = 255
 MAX_WAKEUPS: Final = 16_384
 MAX_SIGNATURES: Final = 16_384
 """That are remembered as verified."""
+MAX_FLOWS: Final = 8192
+"""Headers of traffic for which it is remembered what was decided."""
+MAX_FLOW_HEADER: Final = 512
+"""Bytes of a header that is remembered. Most have about a hundred; coordinates of hundreds of hops make longer ones."""
 MAX_LOOPBACK: Final = 1024
 """Packets to ourselves that wait for the next timer."""
 MAX_OUTPUT_BYTES: Final = 32 * 1024 * 1024

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Iterable
 from typing import Final, NamedTuple, final
 
 from pinecone_transport.errors import LocalProtocolError, RemoteProtocolError
@@ -31,18 +32,24 @@ from pinecone_transport.router.sequences import Sequences
 from pinecone_transport.router.signatures import VerifiedSignatures
 from pinecone_transport.router.snake import Snake
 from pinecone_transport.router.state import RouterState
+from pinecone_transport.router.traffic import HOP_LIMIT_REACHED, decide_traffic
+from pinecone_transport.router.transit import Flow, Passage, Transit
 from pinecone_transport.router.tree import Tree
 from pinecone_transport.wire import (
     BOOTSTRAP,
     KEEPALIVE,
+    MAX_FRAME_LENGTH,
     NO_WATERMARK,
     TRAFFIC,
+    TRAFFIC_FIXED_LENGTH,
     TREE_ANNOUNCEMENT,
     WAKEUP_BROADCAST,
     Coordinates,
     Frame,
     PeerType,
     Watermark,
+    encode_traffic_fixed,
+    encode_traffic_way,
 )
 
 
@@ -105,6 +112,7 @@ class Router:
         sequences = Sequences(unix_time)
         # Shared, since a broadcast or an announcement comes by several links with the same signatures.
         signatures = VerifiedSignatures()
+        self._transit: Final = Transit(state, self._outbox.counters, hop_limiting=hop_limiting)
         self._tree: Final = Tree(identity, state, self._outbox, signatures)
         self._snake: Final = Snake(identity, state, self._outbox, sequences)
         self._wakeups: Final = Wakeups(identity, state, self._outbox, sequences, signatures)
@@ -209,6 +217,21 @@ class Router:
             self._outbox.drop("frame of unknown type")
         return []
 
+    def receive_traffic(self, passage: Passage, buffer: bytearray, end: int, now: float) -> None:
+        """Take traffic out of a link's buffer, without an object for each frame: see `Transit.receive`.
+
+        The owner calls `learn_coordinates` for each delivery.
+        """
+        self._transit.receive(passage, buffer, end, now)
+
+    def decide_traffic(self, port: int, way: bytes, now: float) -> Flow:
+        """Return what becomes of traffic, without any: see `Transit.decide`."""
+        return self._transit.decide(port, way, now)
+
+    def learn_coordinates(self, source: PublicKey, coordinates: Coordinates, now: float) -> bool:
+        """Note where the sender of a packet for us says it is; tell whether that is news. Source: §6."""
+        return self.state.coordinates_cache.learn(source, coordinates, now)
+
     def route(self, destination: PublicKey, now: float) -> Route | None:
         """Return where a packet to the key (32 bytes) would leave now, or None if nothing leads to it. Source: §6."""
         state = self.state
@@ -249,6 +272,29 @@ class Router:
                 watermark=route.watermark,
             ),
         )
+
+    def frame_packets(self, route: Route, packets: Iterable[bytes]) -> list[tuple[bytes, bytes]]:
+        """Return the frames that `send_packet` makes of packets to another node, each as its header and its payload.
+
+        Packets that came from the session together mostly have one length, and thus one header.
+        """
+        way = encode_traffic_way(
+            route.coordinates, self.state.neighbourhood.coordinates, route.destination, self.state.key, route.watermark
+        )
+        hop_limit = self._hop_limit - 1 if self._hop_limiting else self._hop_limit
+        frames: list[tuple[bytes, bytes]] = []
+        length = -1
+        header = b""
+        for packet in packets:
+            if len(packet) != length:
+                length = len(packet)
+                if TRAFFIC_FIXED_LENGTH + len(way) + length > MAX_FRAME_LENGTH:
+                    self._outbox.drop("frame too long")
+                    length = -1
+                    continue
+                header = encode_traffic_fixed(hop_limit, len(way), length) + way
+            frames.append((header, packet))
+        return frames
 
     def forget_coordinates(self, key: PublicKey, seen_before: float = math.inf) -> None:
         """Route packets to the key (32 bytes) by key, until it has sent us traffic again.
@@ -296,39 +342,24 @@ class Router:
 
     def _receive_traffic(self, port: int, frame: Frame, now: float) -> list[RouterEvent]:
         """Deliver traffic or pass it on. Source: §6."""
-        state = self.state
-        neighbourhood = state.neighbourhood
-        if port not in neighbourhood.live:
-            self._outbox.drop("frame from no peer")
-            return []
-        destination = frame.destination_key
-        if destination == state.key:
-            events: list[RouterEvent] = [PacketReceived(frame.source_key, destination, frame.payload)]
-            if state.coordinates_cache.learn(frame.source_key, frame.source, now):
-                events.append(CoordinatesLearned(frame.source_key))
-            return events
-        if self._hop_limiting:
+        key = frame.destination_key
+        decision = decide_traffic(self.state, port, frame, now)
+        if decision.limited and self._hop_limiting:
             if frame.hop_limit <= 1:
-                self._outbox.drop("hop limit reached")
+                self._outbox.drop(HOP_LIMIT_REACHED)
                 return []
             frame.hop_limit -= 1
-        next_port = None
-        if frame.destination:
-            next_port = tree_next_hop(neighbourhood, frame.destination, port)
-            if next_port is None:
-                frame.destination = ()
-                frame.watermark = NO_WATERMARK
-        if next_port is None:
-            next_port, watermark = snake_next_hop(
-                neighbourhood, state.table, destination, frame.watermark, now, bootstrap=False
-            )
-            if next_port is None or next_port == port or watermark.is_worse_than(frame.watermark):
-                self._outbox.drop("traffic would turn back")
-                return []
-            frame.watermark = watermark
-        if next_port == LOCAL:
-            return [PacketReceived(frame.source_key, destination, frame.payload)]
-        self._outbox.forward(next_port, frame)
+        if decision.port is None:
+            self._outbox.drop(decision.reason)
+        elif decision.port == LOCAL:
+            events: list[RouterEvent] = [PacketReceived(frame.source_key, key, frame.payload)]
+            if key == self.state.key and self.learn_coordinates(frame.source_key, frame.source, now):
+                events.append(CoordinatesLearned(frame.source_key))
+            return events
+        else:
+            frame.destination = decision.destination
+            frame.watermark = decision.watermark
+            self._outbox.forward(decision.port, frame)
         return []
 
     def _place(self) -> tuple[PublicKey, int | None, Coordinates]:

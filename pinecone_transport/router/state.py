@@ -59,6 +59,12 @@ class RouterState:
     wakeups: dict[PublicKey, SeenWakeup] = field(default_factory=dict)
     wakeup_at: float = math.inf
     _neighbourhood: Neighbourhood | None = None
+    _changes: int = 0
+
+    @property
+    def epoch(self) -> int:
+        """A number that is another one after each change that a decision about traffic may depend on."""
+        return self._changes + self.table.changes
 
     @property
     def parent_announcement(self) -> Announcement | None:
@@ -90,6 +96,7 @@ class RouterState:
     def neighbours_changed(self) -> None:
         """Have the peers ordered anew."""
         self._neighbourhood = None
+        self._changes += 1
 
     def set_parent(self, port: int | None) -> None:
         """Change the parent; where that changes the root key, coordinates that were learnt are void. Source: §4."""

@@ -54,15 +54,19 @@ class SnakeTable:
     Args:
         entries: What it holds at first.
         limit: How many it holds at most.
+
+    Attributes:
+        changes: How often it was changed.
     """
 
-    __slots__ = ("_entries", "_keys", "limit")
+    __slots__ = ("_entries", "_keys", "changes", "limit")
 
     def __init__(self, entries: Iterable[SnakeEntry] = (), limit: int = MAX_ROUTES) -> None:
         # The dict is kept in the order of age, so that expiry looks at no more than what has expired.
         self._entries = {entry.key: entry for entry in sorted(entries, key=lambda entry: entry.received_at)}
         self._keys = sorted(self._entries)
         self.limit = limit
+        self.changes = 0
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -85,6 +89,7 @@ class SnakeTable:
                 return False
             insort(self._keys, entry.key)
         self._entries[entry.key] = entry
+        self.changes += 1
         return True
 
     def nearest(
@@ -119,9 +124,11 @@ class SnakeTable:
         """Forget every route."""
         self._entries.clear()
         self._keys.clear()
+        self.changes += 1
 
     def _drop(self, keys: list[PublicKey]) -> None:
         if keys:
             for key in keys:
                 del self._entries[key]
             self._keys = [key for key in self._keys if key in self._entries]
+            self.changes += 1

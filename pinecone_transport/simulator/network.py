@@ -10,8 +10,9 @@ from typing import Final, final
 
 from pinecone_transport.errors import PineconeError
 from pinecone_transport.identity import Identity
+from pinecone_transport.peering.splitter import FrameSplitter
 from pinecone_transport.stack import LinkLost, Stack, StackEvent
-from pinecone_transport.wire import HANDSHAKE_LENGTH, TRAFFIC, PeerType
+from pinecone_transport.wire import HANDSHAKE_LENGTH, MAGIC, TRAFFIC, PeerType
 
 START: Final = 1000.0
 """Where the virtual clock begins: not at 0, which would hide mistakes."""
@@ -245,12 +246,19 @@ class Network:
         link = self.links[index]
         if link.silent:
             return
+        data = b"".join(pieces)
         if link.loss:
-            pieces = [piece for piece in pieces if not self._is_lost(piece, link.loss)]
-        self._push(self.now + link.latency, link.nodes[1 - end], index, b"".join(pieces))
+            data = self._survivors(data, link.loss)
+        self._push(self.now + link.latency, link.nodes[1 - end], index, data)
 
-    def _is_lost(self, piece: bytes, loss: float) -> bool:
-        return len(piece) > HANDSHAKE_LENGTH and piece[_TYPE_AT] == TRAFFIC and self._random.random() < loss
+    def _survivors(self, data: bytes, loss: float) -> bytes:
+        """Return the data without the traffic that is lost by chance."""
+        opening = 0 if data.startswith(MAGIC) else HANDSHAKE_LENGTH
+        survivors = [data[:opening]]
+        for frame in FrameSplitter().split(data, opening):
+            if frame[_TYPE_AT] != TRAFFIC or self._random.random() >= loss:
+                survivors.append(frame)
+        return b"".join(survivors)
 
     def _handle(self, number: int, events: list[StackEvent]) -> None:
         for event in events:

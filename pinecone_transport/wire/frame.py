@@ -21,8 +21,12 @@ BOOTSTRAP: Final = 2
 TRAFFIC: Final = 3
 WAKEUP_BROADCAST: Final = 4
 
+TRAFFIC_FIXED_LENGTH: Final = HEADER_LENGTH + 2
+"""Bytes of a traffic frame's header in front of its way: coordinates, keys and watermark."""
+
 _HEADER: Final = struct.Struct(">4sBBBBH")
 _U16: Final = struct.Struct(">H")
+_LEAST_TRAFFIC: Final = 2 + 2 + 2 * KEY_LENGTH
 
 
 @final
@@ -103,13 +107,10 @@ def encode_frame(frame: Frame) -> bytes:
     kind = frame.type
     if kind == TRAFFIC:
         parts = [
-            encode_coordinates(frame.destination),
-            encode_coordinates(frame.source),
-            frame.destination_key,
-            frame.source_key,
+            encode_traffic_way(
+                frame.destination, frame.source, frame.destination_key, frame.source_key, frame.watermark
+            )
         ]
-        if not frame.destination:
-            parts += (frame.watermark.key, encode_varu64(frame.watermark.sequence))
     elif kind == BOOTSTRAP:
         parts = [frame.destination_key, frame.watermark.key, encode_varu64(frame.watermark.sequence)]
     elif kind == WAKEUP_BROADCAST:
@@ -193,6 +194,76 @@ def decode_frame(data: bytes) -> Frame:
         raise FrameError("frame cut off in its payload")
     frame.payload = data[position : position + payload_length]
     return frame
+
+
+def traffic_payload_at(data: bytearray, start: int, end: int) -> int:
+    """Return where the payload of the traffic frame at ``data[start:end]`` begins.
+
+    0 where the bytes do not begin with a whole and well-formed frame of traffic.
+
+    Source: §3.
+    """
+    coordinates_at = start + TRAFFIC_FIXED_LENGTH
+    if end < coordinates_at + _LEAST_TRAFFIC or data[start + 5] != TRAFFIC or not data.startswith(MAGIC, start):
+        return 0
+    stop = start + (data[start + 8] << 8 | data[start + 9])
+    source_at = coordinates_at + 2 + (data[coordinates_at] << 8 | data[coordinates_at + 1])
+    if stop > end or source_at + 2 > stop:
+        return 0
+    position = source_at + 2 + (data[source_at] << 8 | data[source_at + 1]) + 2 * KEY_LENGTH
+    if source_at == coordinates_at + 2:
+        position += KEY_LENGTH
+        while position < stop and data[position] & 0x80:
+            position += 1
+        position += 1
+    return position if position + (data[start + 10] << 8 | data[start + 11]) == stop else 0
+
+
+def traffic_keys(data: bytes, start: int) -> tuple[PublicKey, PublicKey]:
+    """Return destination and source key of the well-formed frame of traffic at ``start``. Source: §3."""
+    source_at = start + TRAFFIC_FIXED_LENGTH + 2 + (data[start + 12] << 8 | data[start + 13])
+    keys_at = source_at + 2 + (data[source_at] << 8 | data[source_at + 1])
+    middle = keys_at + KEY_LENGTH
+    return data[keys_at:middle], data[middle : middle + KEY_LENGTH]
+
+
+def encode_traffic_fixed(hop_limit: int, way_length: int, payload_length: int) -> bytes:
+    """Return the first 12 bytes of a frame of traffic: what stands before its way.
+
+    Args:
+        hop_limit: 0 to 255.
+        way_length: Of `encode_traffic_way`'s bytes.
+        payload_length: The three parts together are at most 65,535 bytes.
+
+    Source: §3.
+    """
+    length = TRAFFIC_FIXED_LENGTH + way_length + payload_length
+    return _HEADER.pack(MAGIC, 0, TRAFFIC, 0, hop_limit, length) + _U16.pack(payload_length)
+
+
+def encode_traffic_way(
+    destination: Coordinates, source: Coordinates, key: PublicKey, source_key: PublicKey, watermark: Watermark
+) -> bytes:
+    """Return what a frame of traffic says of its way: its header behind the 12 bytes of the fixed part.
+
+    Raises:
+        LocalProtocolError: Coordinates take more than 65,535 bytes.
+
+    Source: §3.
+    """
+    header = encode_coordinates(destination) + encode_coordinates(source) + key + source_key
+    return header if destination else header + watermark.key + encode_varu64(watermark.sequence)
+
+
+def decode_traffic_way(header: bytes) -> Frame:
+    """Read what a frame of traffic says of its way; the frame that comes back has no payload.
+
+    Raises:
+        FrameError: It is cut off.
+
+    Source: §3.
+    """
+    return decode_frame(encode_traffic_fixed(0, len(header), 0) + header)
 
 
 def _decode_key(data: bytes, start: int, end: int) -> tuple[PublicKey, int]:

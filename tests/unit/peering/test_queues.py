@@ -20,13 +20,13 @@ def destinations_of_distinct_flows(count: int, peer_type: PeerType = PeerType.RE
     while len(found) < count:
         number += 1
         if probe.room(key(number), SOURCE) == full:
-            probe.push(key(number), SOURCE, b"x")
+            probe.push(key(number), SOURCE, (b"x",))
             found.append(key(number))
     return found
 
 
 def drained(queue: FairQueue) -> list[bytes]:
-    return [queue.pop() for _ in range(len(queue))]
+    return [b"".join(queue.pop()) for _ in range(len(queue))]
 
 
 def test_protocol_frames_come_out_as_they_went_in() -> None:
@@ -43,7 +43,7 @@ def test_flows_take_turns_and_each_keeps_its_order() -> None:
     a, b, c = destinations_of_distinct_flows(3)
     for destination, frames in ((a, (b"a1", b"a2", b"a3", b"a4")), (b, (b"b1",)), (c, (b"c1", b"c2"))):
         for frame in frames:
-            queue.push(destination, SOURCE, frame)
+            queue.push(destination, SOURCE, (frame,))
     assert (len(queue), queue.size) == (7, 14)
     assert drained(queue) == [b"a1", b"b1", b"c1", b"a2", b"c2", b"a3", b"a4"]
     assert (len(queue), queue.size) == (0, 0)
@@ -54,7 +54,7 @@ def test_a_flow_is_a_pair_of_keys_in_one_direction() -> None:
     full = queue.room(key(0), key(0))
     pairs = [(key(number), key(number + 1)) for number in range(40)]
     for destination, source in pairs:
-        queue.push(destination, source, b"x")
+        queue.push(destination, source, (b"x",))
     back = [queue.room(source, destination) for destination, source in pairs]
     assert all(queue.room(*pair) < full for pair in pairs)
     assert full in back
@@ -69,7 +69,7 @@ def test_there_are_as_many_flows_as_the_reference_has(peer_type: PeerType, flows
     used = 0
     for number in range(6000):
         if queue.room(key(number), SOURCE) == full:
-            queue.push(key(number), SOURCE, b"x")
+            queue.push(key(number), SOURCE, (b"x",))
             used += 1
     assert used == flows
 
@@ -78,10 +78,10 @@ def test_there_are_as_many_flows_as_the_reference_has(peer_type: PeerType, flows
 def test_a_flow_drops_its_oldest_above_one_and_a_half_times_its_room(peer_type: PeerType, room: int) -> None:
     queue = FairQueue(peer_type)
     kept, other = destinations_of_distinct_flows(2, peer_type)
-    queue.push(other, SOURCE, b"other")
+    queue.push(other, SOURCE, (b"other",))
     frames = [number.to_bytes(4, "big") * 128 for number in range(3 * room // 512)]
     for frame in frames:
-        queue.push(kept, SOURCE, frame)
+        queue.push(kept, SOURCE, (frame,))
     assert queue.room(kept, SOURCE) == 0
     assert queue.room(other, SOURCE) == room - 5
     assert queue.dropped == len(frames) // 2
@@ -92,7 +92,7 @@ def test_sixteen_frames_of_a_flow_are_kept_however_large() -> None:
     queue = FairQueue(PeerType.BLUETOOTH)
     frames = [bytes((number,)) * 65_535 for number in range(20)]
     for frame in frames:
-        queue.push(key(1), SOURCE, frame)
+        queue.push(key(1), SOURCE, (frame,))
     assert queue.dropped == 4
     assert drained(queue) == frames[4:]
 
@@ -100,9 +100,9 @@ def test_sixteen_frames_of_a_flow_are_kept_however_large() -> None:
 def test_all_flows_together_are_bounded_and_the_fullest_pays() -> None:
     queue = FairQueue(PeerType.REMOTE)
     small, *others = destinations_of_distinct_flows(100)
-    queue.push(small, SOURCE, b"small")
+    queue.push(small, SOURCE, (b"small",))
     for number in range(3000):
-        queue.push(others[number % len(others)], SOURCE, bytes(8_000))
+        queue.push(others[number % len(others)], SOURCE, (bytes(8_000),))
         assert queue.size <= 8 * 1024 * 1024
     assert queue.dropped == 3000 - (len(queue) - 1)
     assert queue.dropped > 0
