@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from itertools import count
@@ -12,6 +13,7 @@ import pytest
 
 IP = shutil.which("ip") or "/usr/sbin/ip"
 
+_NAMES = "/run/netns"
 _NUMBERS = count(1)
 
 
@@ -40,6 +42,14 @@ def _why_not() -> str | None:
 def _ip(*arguments: str) -> None:
     done = subprocess.run([IP, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"ip {' '.join(arguments)}: {done.stderr.strip()}"
+
+
+def _remove_leftovers() -> None:
+    """Remove what test runs have left that were killed."""
+    for name in os.listdir(_NAMES) if os.path.isdir(_NAMES) else ():
+        made_by = re.fullmatch(r"pinecone-(\d+)-.*", name)
+        if made_by and not os.path.exists(f"/proc/{made_by[1]}"):
+            subprocess.run([IP, "netns", "del", name], capture_output=True, check=False)
 
 
 class Host:
@@ -102,6 +112,7 @@ class Lans:
         self.switch = f"{self._prefix}-switch"
 
     def __enter__(self) -> Lans:
+        _remove_leftovers()
         try:
             self._add(self.switch)
             for lan in self._names:
