@@ -16,7 +16,7 @@ _QUIC_BIT: Final = 0x40
 _SYN: Final = 0x41
 
 
-def may_be_either(packet: bytes) -> bool:
+def may_be_either(packet: bytes | memoryview) -> bool:
     """Tell whether the first byte leaves it open. Then connections that are known decide, before `is_syn`."""
     return bool(packet) and packet[0] == _SYN
 

@@ -36,7 +36,8 @@ LARGEST_TO_UNKNOWN: Final = 1452
 LATE_ANSWER: Final = 2.0
 """Seconds for which a native answer that comes after QUIC's is still of interest."""
 
-_MAX_REMEMBERED: Final = 4096
+MOST_REMEMBERED: Final = 4096
+"""Keys of which it is known what they speak; who was heard longest ago goes first."""
 
 
 class Kind(Enum):
@@ -123,6 +124,7 @@ class Sessions:
         self._sockets: Final[dict[Kind, UtpSocket | QuicSocket]] = {Kind.UTP: self._utp}
         if self._quic is not None:
             self._sockets[Kind.QUIC] = self._quic
+            self._turns: tuple[UtpSocket | QuicSocket, UtpSocket | QuicSocket] = self._utp, self._quic
         self._next_stream = 1
         self._streams: Final[dict[int, _Stream]] = {}
         self._by_attempt: Final[dict[Kind, dict[int, _Stream]]] = {kind: {} for kind in Kind}
@@ -266,6 +268,8 @@ class Sessions:
         """
         if self._quic is None or not any(looks_like_quic(packet) for packet in packets):
             return self._up(Kind.UTP, self._utp.receive_run(key, packets, now), now)
+        if all(looks_like_quic(packet) and not may_be_either(packet) for packet in packets):
+            return self._up(Kind.QUIC, self._quic.receive_run(key, [bytes(packet) for packet in packets], now), now)
         events: list[SessionEvent] = []
         for packet in packets:
             events += self.receive_packet(key, bytes(packet), now)
@@ -291,12 +295,14 @@ class Sessions:
 
     def packets_to_send(self, key: PublicKey, limit: int, now: float) -> list[bytes]:
         """Return packets for the key, about ``limit`` bytes; the last one may go beyond."""
-        packets = self._utp.packets_to_send(key, limit, now)
-        if self._quic is not None:
-            left = limit - sum(map(len, packets))
-            if left > 0:
-                packets += self._quic.packets_to_send(key, left, now)
-        return packets
+        if self._quic is None:
+            return self._utp.packets_to_send(key, limit, now)
+        # The budget is one, so who is asked first must change.
+        first, second = self._turns
+        self._turns = second, first
+        packets = first.packets_to_send(key, limit, now)
+        left = limit - sum(map(len, packets))
+        return packets + second.packets_to_send(key, left, now) if left > 0 else packets
 
     def take_repeated_keys(self) -> set[PublicKey]:
         """Return the keys that left a packet unanswered in its time, and forget them: the way to them may be wrong."""
@@ -337,6 +343,11 @@ class Sessions:
     def connection_count(self) -> int:
         """How many connections there are, half-open and closing ones included."""
         return sum(socket.connection_count for socket in self._sockets.values())
+
+    @property
+    def remembered_count(self) -> int:
+        """Of how many keys it is known what they speak."""
+        return len(self._last_used)
 
     def sessions(self) -> list[SessionInfo]:
         """Return how things stand with each key that we have connections with, of each kind."""
@@ -381,7 +392,7 @@ class Sessions:
         """The far node has just used a kind."""
         self._last_used.pop(key, None)
         self._last_used[key] = kind
-        if len(self._last_used) > _MAX_REMEMBERED:
+        if len(self._last_used) > MOST_REMEMBERED:
             del self._last_used[next(iter(self._last_used))]
 
     def _up(self, kind: Kind, events: list[SessionEvent], now: float) -> list[SessionEvent]:

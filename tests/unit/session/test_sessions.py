@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 
 import pytest
 
+from pinecone_transport.errors import LocalProtocolError, UnreachableError
 from pinecone_transport.identity import Identity
-from pinecone_transport.session import Kind, Kinds, Sessions, StreamConnected
+from pinecone_transport.session import Kind, Kinds, QuicLimits, Sessions, StreamConnected, StreamLost, UtpLimits
+from pinecone_transport.session.budget import Budgets
 from pinecone_transport.session.demux import is_syn, looks_like_quic, may_be_either
 from pinecone_transport.session.quic import QuicSocket
+from pinecone_transport.session.sessions import LATE_ANSWER, MOST_REMEMBERED, STAGGER
 from pinecone_transport.session.utp import UtpSocket
+from pinecone_transport.session.utp.remote import new_budget
 from tests.support.quic_link import HIGH, LOW
 from tests.support.virtual_link import Faults, Side, VirtualLink
 
@@ -208,3 +214,217 @@ def test_a_refusal_is_final_and_no_other_kind_is_tried() -> None:
     assert list(link.left.lost) == [stream]
     assert link.left.socket.connection_count == link.right.socket.connection_count == 0
     assert len(link.right.accepted) == 1
+
+
+def fill(link: SessionsLink, streams: dict[int, bytes]) -> None:
+    """Write to streams of the left side as there is room, until all is written."""
+    for _ in range(2000):
+        for stream, data in list(streams.items()):
+            room = link.left.socket.room(stream)
+            link.left.socket.write(stream, data[:room], link.now)
+            streams[stream] = data[room:]
+        if not any(streams.values()):
+            return
+        link.run(0.01)
+    raise AssertionError("there is no room for all")
+
+
+def streams_of_both_kinds(**options: object) -> tuple[SessionsLink, int, int]:
+    """Return a link with a stream of each kind, QUIC's first, by the left side's numbers."""
+    right = Sessions(HIGH, random=Random(2), kinds=Kinds(Kind.UTP))
+    link = SessionsLink(left_kinds=Kinds(Kind.QUIC), right_socket=right, **options)
+    quic, _ = link.dial()
+    utp = right.connect(LOW.key, link.now)
+    right.write(utp, b"hello", link.now)
+    link.run(0.5)
+    return link, quic, link.left.accepted[-1]
+
+
+def test_both_kinds_share_one_budget_and_both_go_on() -> None:
+    link, quic, utp = streams_of_both_kinds(faults=Faults(delay=0.02))
+    link.left.socket.write(quic, bytes(400_000), link.now)
+    link.left.socket.write(utp, bytes(400_000), link.now)
+    link.faults.cut = True
+    link.recording = True
+    link.pump()
+    data = [packet for side, packet in link.carried if side is link.left and len(packet) > 1000]
+    assert len(data) == 14 + 1, "QUIC may always have one packet under way"
+    link.faults.cut = False
+    link.run(20)
+    assert sorted(map(len, link.right.data.values())) == [400_000, 400_000]
+
+
+def test_turns_are_taken_by_both_kinds() -> None:
+    link, quic, utp = streams_of_both_kinds(faults=Faults(delay=0.05))
+    fill(link, {quic: bytes(300_000), utp: bytes(300_000)})
+    link.run_until(lambda: len(link.right.data) == 2 and min(map(len, link.right.data.values())) > 100_000)
+    assert link.right.lost == {}
+
+
+@pytest.mark.parametrize("delay", [0.01, 0.1])
+def test_the_dial_that_lost_leaves_no_trace_at_either_end(delay: float) -> None:
+    link = SessionsLink(faults=Faults(delay=delay))
+    link.dial(3.0)
+    link.run(2 * delay + 0.001)
+    assert (link.left.socket.connection_count, link.right.socket.connection_count) == (1, 1)
+    assert link.left.socket.ready_keys() == link.right.socket.ready_keys() == []
+
+
+def test_a_late_attempt_is_withdrawn() -> None:
+    link = SessionsLink(right_socket=quic_alone())
+    link.dial()
+    assert link.left.socket.connection_count == 2
+    link.run(LATE_ANSWER)
+    assert link.left.socket.connection_count == 1
+
+
+def test_a_stream_that_is_closed_before_it_is_open_ends_when_it_is() -> None:
+    link = SessionsLink(left_kinds=Kinds(Kind.QUIC), right_socket=quic_alone())
+    stream = link.left.socket.connect(HIGH.key, link.now)
+    link.left.socket.close(stream, link.now)
+    assert link.left.socket.room(stream) == 0
+    with pytest.raises(LocalProtocolError):
+        link.left.socket.write(stream, b"too early", link.now)
+    link.run(1)
+    assert len(link.right.ended) == 1
+
+
+def test_an_open_stream_is_closed_both_ways() -> None:
+    for right in (quic_alone(), utp_alone()):
+        link = SessionsLink(right_socket=right)
+        stream, _ = link.dial()
+        link.left.socket.write(stream, b"x", link.now)
+        link.left.socket.close(stream, link.now)
+        link.run(1)
+        assert len(link.right.ended) == 1
+        far = link.right.accepted[0]
+        link.right.socket.close(far, link.now)
+        link.run(1)
+        assert link.left.closed == {stream}
+
+
+def test_calls_for_streams_that_are_gone_do_nothing_and_for_others_are_refused() -> None:
+    link = SessionsLink()
+    stream, _ = link.dial()
+    socket = link.left.socket
+    socket.abort(stream, link.now)
+    socket.abort(stream, link.now)
+    socket.write(stream, b"x", link.now)
+    socket.close(stream, link.now)
+    socket.acknowledge_received_data(stream, 1, link.now)
+    assert (socket.room(stream), socket.segment(stream), socket.is_authenticated(stream)) == (0, 1, False)
+    assert socket.fail_connecting(stream, UnreachableError("no way"), link.now) == []
+    for unknown in (0, stream + 1):
+        with pytest.raises(LocalProtocolError):
+            socket.room(unknown)
+
+
+@pytest.mark.parametrize("right", [quic_alone, utp_alone])
+def test_what_the_owner_hears_of_the_way_reaches_both_kinds(right: Callable[[], object]) -> None:
+    link = SessionsLink(right_socket=right())
+    stream, _ = link.dial()
+    socket = link.left.socket
+    assert socket.segment(stream) > 1000
+    link.run(3)
+    socket.wake(HIGH.key, link.now)
+    link.run(0.5)
+    for tell in (
+        lambda: socket.acknowledge(HIGH.key, link.now),
+        lambda: socket.acknowledge_all(link.now),
+    ):
+        tell()
+        assert socket.packets_to_send(HIGH.key, 1 << 20, link.now)
+        link.run(0.5)
+    link.faults.cut = True
+    socket.write(stream, b"x", link.now)
+    link.run(3)
+    assert socket.take_repeated_keys() == {HIGH.key}
+    assert socket.take_repeated_keys() == set()
+    link.faults.cut = False
+    socket.wake_all(link.now)
+    link.run(0.1)
+    assert list(link.right.data.values()) == [bytearray(b"x")]
+
+
+def test_a_dial_that_waits_can_be_given_up_and_an_open_one_not() -> None:
+    link = SessionsLink(faults=Faults(cut=True))
+    waiting = link.left.socket.connect(HIGH.key, link.now)
+    link.run(0.1)
+    error = UnreachableError("no way")
+    assert link.left.socket.fail_connecting(waiting, error, link.now) == [StreamLost(waiting, error)]
+    assert link.left.socket.connection_count == 0
+    link.faults.cut = False
+    stream, _ = link.dial()
+    assert link.left.socket.fail_connecting(stream, error, link.now) == []
+
+
+def test_a_shutdown_ends_streams_of_both_kinds() -> None:
+    link, quic, _ = streams_of_both_kinds()
+    link.left.socket.write(quic, b"hello", link.now)
+    link.run(0.1)
+    link.left.socket.abort_all(link.now)
+    link.run(0.1)
+    assert len(link.right.lost) == 2
+    assert (link.left.socket.connection_count, link.right.socket.connection_count) == (0, 0)
+
+
+def test_counters_of_quic_go_by_that_name_and_who_speaks_utp_alone_has_none() -> None:
+    link, _, _ = streams_of_both_kinds()
+    assert link.left.socket.counters["QUIC packets sent"] > 0
+    assert link.left.socket.counters["packets sent"] > 0
+    alone = Sessions(LOW, random=Random(1))
+    alone.connect(HIGH.key, 1.0)
+    assert alone.ready_keys() == [HIGH.key]
+    assert len(alone.packets_to_send(HIGH.key, 1 << 20, 1.0)) == 1
+    assert not any(name.startswith("QUIC") for name in alone.counters)
+
+
+def test_a_second_kind_that_has_no_place_is_left_out() -> None:
+    socket = Sessions(LOW, random=Random(1), kinds=BOTH, quic_limits=QuicLimits(connections=0))
+    socket.connect(HIGH.key, 1.0)
+    assert socket.handle_timer(1.0 + STAGGER) == []
+    assert socket.counters["second kinds not tried"] == 1
+    assert socket.connection_count == 1
+
+
+def test_a_first_kind_that_fails_at_once_makes_place_for_the_second() -> None:
+    link = SessionsLink(right_socket=utp_alone())
+    link.dial()
+    link.left.socket.abort_all(link.now)
+    link.run(1)
+    link.right.socket = quic_alone()
+    link.filter = lambda side, packet: side is link.left or bool(packet[0] & 0x40)
+    stream = link.left.socket.connect(HIGH.key, link.now)
+    link.run_until(lambda: StreamConnected(stream) in link.left.events, 3.0)
+    assert link.left.socket.is_authenticated(stream)
+
+
+def test_what_far_nodes_speak_is_remembered_of_a_bounded_number() -> None:
+    socket = Sessions(LOW, random=Random(1), kinds=BOTH)
+    far = UtpSocket(random=Random(2))
+    for number in range(MOST_REMEMBERED + 2):
+        key = number.to_bytes(32)
+        stream = far.connect(LOW.key, 1.0)
+        (syn,) = far.packets_to_send(LOW.key, 1 << 20, 1.0)
+        socket.receive_packet(key, syn, 1.0)
+        (answer,) = socket.packets_to_send(key, 1 << 20, 1.0)
+        far.receive_packet(LOW.key, answer, 1.0)
+        far.write(stream, b"x", 1.0)
+        for packet in far.packets_to_send(LOW.key, 1 << 20, 1.0):
+            socket.receive_packet(key, packet, 1.0)
+        far.abort_all(1.0)
+        for packet in far.packets_to_send(LOW.key, 1 << 20, 1.0):
+            socket.receive_packet(key, packet, 1.0)
+    assert socket.remembered_count == MOST_REMEMBERED
+
+
+def test_budgets_live_as_long_as_somebody_uses_them() -> None:
+    budgets = Budgets(partial(new_budget, UtpLimits()))
+    one = budgets.of(HIGH.key)
+    assert budgets.of(HIGH.key) is one
+    assert budgets.of(LOW.key) is not one
+    one.take(3, 300, 1.0)
+    one.congestion.on_lost(0.5, 2.0)
+    del one
+    assert len(budgets) == 0
+    assert budgets.of(HIGH.key).packets_in_flight == 0
