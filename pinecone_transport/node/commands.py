@@ -5,20 +5,16 @@ Heavy imports are made by the command that needs them, so that the others start 
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
 from typing import Any, Final
 
 import click
 import yaml
 
 from pinecone_transport.errors import ConfigurationError, PineconeError
+from pinecone_transport.node.asking_commands import default_control_socket, peers, ping, routes, sentence, status, tree
 
 _GROUP: Final = "pinecone.commands"
-_PING_TIMEOUT: Final = 60.0
 
 
 class _Commands(click.Group):
@@ -61,16 +57,6 @@ def _unavailable(name: str, missing: str) -> click.Command:
     )
 
 
-def default_control_socket() -> str:
-    """Return where a node's control socket is when nothing else is said."""
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    return str(Path(runtime) / "pinecone.sock") if runtime else str(Path.home() / ".pinecone.sock")
-
-
-def _sentence(error: PineconeError) -> click.ClickException:
-    return click.ClickException(str(error))
-
-
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="synapse-pinecone")
 def pinecone() -> None:
@@ -93,7 +79,7 @@ def keygen(path: str) -> None:
     try:
         write_key_file(path, identity)
     except PineconeError as error:
-        raise _sentence(error) from error
+        raise sentence(error) from error
     click.echo(identity.server_name)
 
 
@@ -171,7 +157,7 @@ def node(
     try:
         run_relay(read_options, say=click.echo, verbose=verbose)
     except PineconeError as error:
-        raise _sentence(error) from error
+        raise sentence(error) from error
 
 
 def _read_config(path: str | None) -> dict[str, Any]:
@@ -208,80 +194,5 @@ def _list(value: object, name: str) -> list[object]:
     return value
 
 
-def _asks_a_node(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of commands that ask a running node."""
-    command = click.option("--json", "as_json", is_flag=True, help="Print everything, as one JSON object.")(command)
-    return click.option(
-        "--control-socket",
-        metavar="PATH",
-        help="The running node's socket. Default: $XDG_RUNTIME_DIR/pinecone.sock, else ~/.pinecone.sock.",
-    )(command)
-
-
-def _ask(control_socket: str | None, command: str, **arguments: Any) -> dict[str, Any]:
-    from pinecone_transport.node.control import ask
-
-    try:
-        return ask(control_socket or default_control_socket(), command, **arguments)
-    except PineconeError as error:
-        raise _sentence(error) from error
-
-
-def _print(answer: dict[str, Any], as_json: bool, view: str) -> None:
-    """Print an answer as JSON, or by the function of `overlay_views` of this name."""
-    if as_json:
-        click.echo(json.dumps(answer, indent=2))
-        return
-    from rich.console import Console
-
-    from pinecone_transport.node import overlay_views
-
-    getattr(overlay_views, view)(answer, Console(highlight=False))
-
-
-@pinecone.command()
-@_asks_a_node
-def status(control_socket: str | None, as_json: bool) -> None:
-    """Show a running node's key, its place in the overlay, its links, sessions and counters."""
-    answer = _ask(control_socket, "status")
-    if as_json:
-        click.echo(json.dumps(answer, indent=2))
-        return
-    from pinecone_transport.node.status_view import show
-
-    show(answer)
-
-
-@pinecone.command()
-@_asks_a_node
-def peers(control_socket: str | None, as_json: bool) -> None:
-    """Show a running node's links, and why there is none to others that it knows of."""
-    _print(_ask(control_socket, "peers"), as_json, "show_peers")
-
-
-@pinecone.command()
-@_asks_a_node
-def tree(control_socket: str | None, as_json: bool) -> None:
-    """Show a running node's place in the overlay's tree, and that of its peers."""
-    _print(_ask(control_socket, "tree"), as_json, "show_tree")
-
-
-@pinecone.command()
-@_asks_a_node
-def routes(control_socket: str | None, as_json: bool) -> None:
-    """Show the routes by key that a running node has learnt."""
-    _print(_ask(control_socket, "routes"), as_json, "show_routes")
-
-
-@pinecone.command()
-@click.argument("key")
-@_asks_a_node
-def ping(key: str, control_socket: str | None, as_json: bool) -> None:
-    """Have a running node dial the node with this KEY, and time the session's set-up and one request.
-
-    KEY is a server name: 64 lower-case hex digits. Ends with status 1 if the node was not reached.
-    """
-    answer = _ask(control_socket, "ping", key=key, timeout=_PING_TIMEOUT)
-    _print(answer, as_json, "show_ping")
-    if answer["set_up"] is None:
-        raise SystemExit(1)
+for _command in (status, peers, tree, routes, ping):
+    pinecone.add_command(_command)

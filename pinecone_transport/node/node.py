@@ -18,15 +18,14 @@ from zope.interface import implementer
 from pinecone_transport.errors import ConfigurationError, LocalProtocolError
 from pinecone_transport.identity import Identity, PublicKey
 from pinecone_transport.links import Link
-from pinecone_transport.node.admission import Admission, Rules
-from pinecone_transport.node.config import NodeConfig, needs_restart
+from pinecone_transport.node.config import NodeConfig
 from pinecone_transport.node.control import Command, ControlSocket
 from pinecone_transport.node.events import LinkDown
 from pinecone_transport.node.interfaces import Acceptor, INode, NodeObserver, StreamReceiver
-from pinecone_transport.node.link_table import LinkRecord, LinkTable
-from pinecone_transport.node.peerings import Peerings
+from pinecone_transport.node.observers import Observers
+from pinecone_transport.node.peers import Peers
 from pinecone_transport.node.repeats import RepeatFilter
-from pinecone_transport.node.source_plans import MoreSources, Surroundings, no_more_sources
+from pinecone_transport.node.source_plans import MoreSources, no_more_sources
 from pinecone_transport.node.status import (
     candidate_status,
     link_status,
@@ -89,24 +88,19 @@ class Node(Service):
             kinds=config.kinds(),
             route_grace=config.dial_grace,
         )
-        self._admission: Final = Admission(Rules.read(config))
-        self._links: Final = LinkTable(self._stack, self._admission)
+        self._peers: Final = Peers(
+            config,
+            identity=identity,
+            stack=self._stack,
+            owner=self,
+            reactor=reactor,
+            clock=clock,
+            more_sources=more_sources,
+        )
+        self._links: Final = self._peers.links
         self._streams: Final = Streams(self._stack)
         self._turns: Final = Turns(
             self._stack, self._links, self._streams, hand_out=self._hand_out, reactor=reactor, clock=clock
-        )
-        self._peerings: Final = Peerings(
-            config,
-            Surroundings(
-                identity=identity,
-                owner=self,
-                admits=self._admission.before_dial,
-                failed=self._dial_failed,
-                network_changed=self.redial_now,
-                reactor=reactor,
-                clock=self._turns.now,
-            ),
-            more_sources,
         )
         self._control: ControlSocket | None = None
         self._commands: Final[dict[str, Command]] = {
@@ -117,7 +111,7 @@ class Node(Service):
         }
         if config.control_socket is not None:
             self._control = ControlSocket(reactor, config.control_socket, self._commands)
-        self._observers: list[NodeObserver] = []
+        self._observers: Final = Observers()
         self._log: Final = RepeatFilter(logger)
         self._started_at: float | None = None
         self._all_links_lost: Deferred[None] | None = None
@@ -131,7 +125,7 @@ class Node(Service):
             ConfigurationError: An address to listen on, or the control socket, cannot be had.
         """
         try:
-            self._peerings.listen()
+            self._peers.sources.listen()
             if self._control is not None:
                 self._control.start()
         except ConfigurationError:
@@ -139,9 +133,8 @@ class Node(Service):
             raise
         Service.startService(self)
         self._started_at = self._turns.now()
-        self._peerings.start()
+        self._peers.start()
         self._turns.start()
-        self._say_where_we_listen([])
 
     def stopService(self) -> Deferred[None]:
         """Close everything, so that peers notice at once; the result fires when all is closed."""
@@ -197,13 +190,7 @@ class Node(Service):
 
     def subscribe(self, observer: NodeObserver) -> Callable[[], None]:
         """See `INode`."""
-        self._observers.append(observer)
-
-        def unsubscribe() -> None:
-            if observer in self._observers:
-                self._observers.remove(observer)
-
-        return unsubscribe
+        return self._observers.add(observer)
 
     # LinkOwner
 
@@ -232,9 +219,7 @@ class Node(Service):
 
     def link_lost(self, link: Link, reason: Failure) -> None:
         """Forget a link."""
-        record = self._links.get(link)
-        if record is not None:
-            self._forget(record, record.closed_for or reason.getErrorMessage())
+        self._turns.add(self._peers.link_lost(link, reason.getErrorMessage(), self._turns.now()))
         if self._all_links_lost is not None and not len(self._links):
             lost, self._all_links_lost = self._all_links_lost, None
             lost.callback(None)
@@ -248,20 +233,20 @@ class Node(Service):
             **overlay_status(self._stack),
             "uptime": now - self._started_at if self._started_at is not None else 0.0,
             "listen": self.listening_addresses(),
-            "candidates": [candidate_status(found, now) for found in self._peerings.candidates()],
+            "candidates": [candidate_status(found, now) for found in self._peers.sources.candidates()],
             "links": [link_status(record, self._stack, now) for record in self._links.records()],
             "sessions": [session_status(info) for info in self._stack.socket.sessions()],
             "streams": [stream_status(record, now) for record in self._streams.records().values()],
             "counters": {
                 **stack_counters(self._stack),
                 "node": dict(self._links.counters),
-                **self._peerings.counters(),
+                **self._peers.sources.counters(),
             },
         }
 
     def peers(self) -> dict[str, Any]:
         """Return the links, and whom the sources of links know of: see `pinecone_transport.node.status`."""
-        return peers_report(self._links.records(), self._peerings.candidates(), self._stack, self._turns.now())
+        return peers_report(self._links.records(), self._peers.sources.candidates(), self._stack, self._turns.now())
 
     def add_command(self, name: str, command: Command) -> None:
         """Have the control socket answer one more command."""
@@ -269,7 +254,7 @@ class Node(Service):
 
     def listening_addresses(self) -> list[str]:
         """Return the addresses that are listened on, with the ports that the system chose."""
-        return self._peerings.addresses()
+        return self._peers.sources.addresses()
 
     def reconfigure(self, config: NodeConfig) -> Deferred[None]:
         """Take over other options while running: where to listen, whom to dial, and who may peer.
@@ -279,60 +264,32 @@ class Node(Service):
         """
         if not self.running:
             return fail(LocalProtocolError("the node is not running"))
-        before, listened = self._admission.rules, self.listening_addresses()
-        try:
-            self._admission.rules = Rules.read(config)
-        except ConfigurationError:
-            return fail()
 
         def taken_over(_: None) -> None:
-            for name in needs_restart(self.config, config):
-                logger.info("The option %s has changed; that counts from the next start", name)
             self.config = config
-            self._say_where_we_listen(listened)
-            self._close_unwanted_links()
 
-        def as_before(reason: Failure) -> Failure:
-            self._admission.rules = before
-            return reason
-
-        return self._peerings.reconfigure(config).addCallbacks(taken_over, as_before)
+        return self._peers.reconfigure(self.config, config).addCallback(taken_over)
 
     def redial_now(self) -> None:
         """Dial the peers that are waited with: the network may be back."""
-        self._peerings.network_changed()
+        self._peers.network_changed()
 
     # Inside
 
     def _hand_out(self, event: NodeEvent, now: float) -> None:
         if isinstance(event, LinkUp):
-            record = self._links.opened(event)
-            if record is not None:  # else up and down within one turn
-                self._link_up(record, event, now)
+            admitted, events = self._peers.link_up(event, now)
+            self._turns.add(events)
+            if admitted:
+                self._observers.tell(event)
         elif isinstance(event, LinkLost):
             self._links.given_up(event)
         elif isinstance(event, LinkDown | TreeChanged | RouteLearned | WakeupReceived):
             if isinstance(event, TreeChanged):
                 self._say_where_we_are(now)
-            self._tell_observers(event)
+            self._observers.tell(event)
         else:
             self._streams.handle(event, now)
-
-    def _link_up(self, record: LinkRecord, event: LinkUp, now: float) -> None:
-        link, key = record.link, event.key
-        refused = self._admission.peer_refused(link, key)
-        if refused is not None:
-            self._peerings.link_ended(link, refused)
-            self._turns.add(self._links.refuse(record, key, refused, now))
-            return
-        self._links.welcome(record, key, now)
-        self._peerings.link_up(link, key)
-        self._tell_observers(event)
-
-    def _say_where_we_listen(self, before: list[str]) -> None:
-        for address in self.listening_addresses():
-            if address not in before:
-                logger.info("Peers may come in at %s", address)
 
     def _say_where_we_are(self, now: float) -> None:
         router = self._stack.router
@@ -341,32 +298,8 @@ class Node(Service):
             "our place", now, "Our place in the tree: root %s, coordinates %s", router.root.key.hex(), coordinates
         )
 
-    def _close_unwanted_links(self) -> None:
-        for record in self._links.records():
-            reason = self._admission.link_may_stay(record.link, record.key)
-            if reason is not None:
-                record.closed_for = reason
-                record.link.abort()
-
-    def _forget(self, record: LinkRecord, reason: str) -> None:
-        link = record.link
-        self._peerings.link_ended(link, reason)
-        if record.key is not None:
-            self._peerings.link_down(link, record.key)
-        self._turns.add(self._links.remove(link, reason, self._turns.now()))
-
-    def _tell_observers(self, event: object) -> None:
-        for observer in list(self._observers):
-            try:
-                observer(event)
-            except Exception:
-                logger.exception("An observer of the node failed")
-
-    def _dial_failed(self, address: str, reason: Failure) -> None:
-        self._links.dial_failed(address, reason.getErrorMessage(), self._turns.now())
-
     def _stop_listening(self) -> Deferred[Any]:
-        stopping = [self._peerings.stop()]
+        stopping = [self._peers.sources.stop()]
         if self._control is not None:
             stopping.append(self._control.stop())
         return DeferredList(stopping)

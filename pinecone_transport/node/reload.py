@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from twisted.python.failure import Failure
 
-from pinecone_transport.errors import ConfigurationError
+from pinecone_transport.errors import ConfigurationError, PineconeError
 from pinecone_transport.node.config import NodeConfig
 from pinecone_transport.node.node import Node
 
@@ -35,7 +35,7 @@ def _say_so(_: None) -> None:
 
 
 def _failed(reason: Failure) -> None:
-    reason.trap(ConfigurationError)
+    reason.trap(PineconeError)
     _say_why_not(reason.value)
 
 
