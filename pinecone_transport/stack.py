@@ -105,11 +105,12 @@ StackEvent: TypeAlias = LinkUp | LinkLost | TreeChanged | RouteLearned | WakeupR
 class _Link:
     """A link's peering, its port once the handshake is done, and whether the peer has announced its tree."""
 
-    __slots__ = ("announced", "blocked", "peer_type", "peering", "port")
+    __slots__ = ("announced", "blocked", "key", "peer_type", "peering", "port")
 
     def __init__(self, peering: Peering, peer_type: PeerType) -> None:
         self.peering: Final = peering
         self.peer_type: Final = peer_type
+        self.key: PublicKey = b""
         self.port: int | None = None
         self.announced = False
         self.blocked = False
@@ -471,6 +472,7 @@ class Stack:
                         # From now on the link is a way to somewhere.
                         record.announced = True
                         self._ways_changed(now)
+                        self.socket.link_up(record.key, now)
             elif isinstance(event, HandshakeCompleted):
                 self._open_peering(link, record, event.key, now, events)
             else:
@@ -487,6 +489,7 @@ class Stack:
         except LocalProtocolError as error:
             self._fail(link, error, now, events)
             return
+        record.key = key
         record.port = port
         self._link_of_port[port] = link
         events.append(LinkUp(link, key, port))
@@ -583,6 +586,8 @@ class Stack:
             record.port = None
             del self._link_of_port[port]
             self._route_up(self.router.remove_peer(port, now), now, events)
+            if all(other.key != record.key for other in self._links.values()):
+                events += self.socket.link_lost(record.key, now)
 
     def _link_changed(self, link: int, record: _Link) -> None:
         """Note what a link's peering wants after it was touched: to send, to be called at a time."""

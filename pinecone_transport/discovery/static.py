@@ -11,9 +11,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
-FIRST_DELAY: Final = 2.0
-LONGEST_DELAY: Final = 60.0
-"""The reference waits for up to an hour; a homeserver is wanted back sooner."""
+DELAYS: Final = (1.0, 1.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
+"""Seconds between dials; the last one again and again. A node that restarts is mostly back within three seconds, and
+the reference waits for up to an hour where a homeserver is wanted back sooner."""
 GOOD_LINK_LIFETIME: Final = 10.0
 """Seconds after which a link was a good one: it is dialled again at once, and the delays begin anew."""
 STALE_DIAL: Final = 1.0
@@ -48,7 +48,7 @@ class _State(Enum):
 class StaticPeer(Generic[_Link]):
     """Keeps one link to one address up.
 
-    Waits 2, 4, 8 … 60 s between dials. A link counts as good once it has lived 10 s after its handshake.
+    Waits 1, 1, 1, 2, 4, 8 … 60 s between dials. A link counts as good once it has lived 10 s after its handshake.
 
     Args:
         dial: Starts a dial.
@@ -77,7 +77,7 @@ class StaticPeer(Generic[_Link]):
         self._reactor = reactor
         self._clock = clock
         self._state = _State.STOPPED
-        self._delay = FIRST_DELAY
+        self._delays = iter(DELAYS)
         self._waiting: IDelayedCall | None = None
         self._dialling: Deferred[_Link] | None = None
         self._dialled_at = 0.0
@@ -97,7 +97,7 @@ class StaticPeer(Generic[_Link]):
     def start(self) -> None:
         """Dial, now and whenever it is needed."""
         if self._state is _State.STOPPED:
-            self._delay = FIRST_DELAY
+            self._delays = iter(DELAYS)
             self._start_dial()
 
     def stop(self) -> None:
@@ -117,7 +117,7 @@ class StaticPeer(Generic[_Link]):
         """Do not wait any longer: the network may be back, or another one."""
         stale = self._dialling
         if self._state is _State.WAITING or (stale is not None and self._clock() - self._dialled_at >= STALE_DIAL):
-            self._delay = FIRST_DELAY
+            self._delays = iter(DELAYS)
             self._start_dial()
             if stale is not None:
                 stale.cancel()
@@ -161,7 +161,7 @@ class StaticPeer(Generic[_Link]):
         up_at, self._up_at, self._link = self._up_at, None, None
         if up_at is not None and self._clock() - up_at >= GOOD_LINK_LIFETIME:
             self.failures = 0
-            self._delay = FIRST_DELAY
+            self._delays = iter(DELAYS)
             self._wait(0.0)
         else:
             self._wait()
@@ -171,7 +171,6 @@ class StaticPeer(Generic[_Link]):
         if self._state is _State.STOPPED:
             return
         if delay is None:
-            delay = self._delay
-            self._delay = min(2 * delay, LONGEST_DELAY)
+            delay = next(self._delays, DELAYS[-1])
         self._set_state(_State.WAITING)
         self._waiting = self._reactor.callLater(delay, self._start_dial)

@@ -241,6 +241,15 @@ class Sessions:
         for socket in self._sockets.values():
             socket.wake_all(now)
 
+    def link_up(self, key: PublicKey, now: float) -> None:
+        """A link to the key has come up. A node that we forgot in a restart may hold a connection of before it (§8)."""
+        if self._quic is not None and Kind.UTP not in (self._kinds.of(key), self._last_used.get(key)):
+            self._quic.link_up(key, now)
+
+    def link_lost(self, key: PublicKey, now: float) -> list[SessionEvent]:
+        """The last link to the key is gone, perhaps with the node: streams that it may have forgotten are lost."""
+        return self._up(Kind.QUIC, self._quic.link_lost(key, now), now) if self._quic is not None else []
+
     def acknowledge(self, key: PublicKey, now: float) -> None:
         """Send the key something if it has an open stream: the frame around it says where we are."""
         for socket in self._sockets.values():

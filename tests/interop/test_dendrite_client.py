@@ -21,7 +21,8 @@ from twisted.internet.threads import deferToThread
 
 from pinecone_transport.identity import Identity
 from synapse_module.homeserver import write_homeserver
-from tests.support.go_peer import GoPeer, GoPeerError
+from tests.support.go_peer import GoPeer
+from tests.support.peer_process import PeerError
 from tests.support.synapse_processes import QUICK_SETTINGS, Synapse, User, free_port
 
 pytestmark = [pytest.mark.interop, pytest.mark.synapse]
@@ -176,7 +177,7 @@ async def test_a_profile(homeserver: Homeserver, dendrite: Dendrite) -> None:
     alice = homeserver.alice.user_id
     assert await dendrite.act("profile", user=alice) == {"displayname": "Alice Liddell"}
     assert dendrite.asked == [f"GET {V1}/query/profile?user_id={quote(alice, safe='')}"]
-    with pytest.raises(GoPeerError, match="404"):
+    with pytest.raises(PeerError, match="404"):
         await dendrite.act("profile", user=f"@nobody:{homeserver.name}")
 
 

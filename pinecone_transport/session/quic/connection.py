@@ -78,6 +78,7 @@ class Connection:
         "_aborted",
         "_all_streams",
         "_counters",
+        "_doubted_at",
         "_finishing",
         "_full",
         "_handshake_until",
@@ -125,6 +126,7 @@ class Connection:
         self._limits: Final = limits
         self._counters: Final = counters
         self._handshake_until = now + limits.handshake_timeout
+        self._doubted_at = float("-inf")
         self._pinged_at = now
         self._probed_at = now
         self._probe_until: float | None = None
@@ -160,13 +162,30 @@ class Connection:
         stream.unread -= length
         self.engine.consumed(stream.stream_id, length)
 
+    def was_opened(self) -> bool:
+        """Tell whether the far end has shown the key, even if all is over by now."""
+        return self.opened_at < float("inf")
+
+    def is_confirmed(self) -> bool:
+        """Tell whether the far end, too, is known to have it open."""
+        return self.engine.heard_at() > float("-inf")
+
     def is_usable(self) -> bool:
         """Tell whether a stream can be opened on it."""
         return self.state is State.OPEN and self.engine.stream_credit() > 0
 
     def is_doubtful(self, now: float) -> bool:
         """Tell whether it was silent for so long that the far end may have forgotten it."""
-        return now - max(self.engine.heard_at(), self.opened_at) > self._limits.doubt_after
+        heard_at = max(self.engine.heard_at(), self.opened_at)
+        return now - heard_at > self._limits.doubt_after or heard_at < self._doubted_at
+
+    def doubt(self, now: float, events: list[SessionEvent]) -> None:
+        """The far end may be gone: no stream is opened before a sign, and ours without a question are lost."""
+        self._doubted_at = now
+        for stream in list(self.streams.values()):
+            if self.engine.is_ours(stream.stream_id) and not stream.is_pending():
+                self.abort_stream(stream)
+                events.append(StreamLost(stream.number, StreamTimeoutError("the link to the far end is gone")))
 
     def hold(self, now: float) -> None:
         """Stand back for a dial of the far end's."""

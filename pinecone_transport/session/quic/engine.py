@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from pinecone_transport.session.budget import Budget
 from pinecone_transport.session.quic.congestion import Congestion, NoPacer
-from pinecone_transport.session.quic.settings import Settings
+from pinecone_transport.session.quic.settings import ID_LENGTH, Settings
 
 _MAX_BACKOFF: Final = 2.0
 _ROUNDING: Final = 1e-6
@@ -269,6 +269,10 @@ class Engine:
     def far_end_reads(self) -> bool:
         """Tell whether the far end has opened a window further: somebody there takes what we send."""
         return self._quic._remote_max_data > self._first_limit
+
+    def is_far_end_like_us(self) -> bool:
+        """Tell whether the far end's connection ids are as long as ours: those of Go nodes are not."""
+        return len(self._quic._peer_cid.cid) == ID_LENGTH
 
     # Streams
 

@@ -27,6 +27,7 @@ class QuicLimits:
         strays: Packets of no connection that wait for being sent, all keys.
         strays_per_key: The same for one key.
         spare_streams: How many streams the far end still lets us open when a fresh connection is dialled.
+        greetings: Peers that a node which has just begun dials to show that it is there anew.
         connect_timeout: Seconds after which a stream that got no connection fails.
         handshake_timeout: Seconds that a far node has for its handshake.
         leftover_timeout: The same, beside three round trips, once another connection with it is open.
@@ -54,6 +55,7 @@ class QuicLimits:
     strays: int = 256
     strays_per_key: int = 16
     spare_streams: int = 8
+    greetings: int = 16
     connect_timeout: float = 15.0
     handshake_timeout: float = 10.0
     leftover_timeout: float = 1.0

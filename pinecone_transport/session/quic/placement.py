@@ -47,7 +47,7 @@ class Placement:
                 self._attach_waiting(remote, usable, events)
         elif remote.may_dial(now) and not self._table.is_full():
             self._dial(remote, now)
-        elif remote.dial is not None and not remote.waiting and not remote.fresh_wanted:
+        elif remote.dial is not None and not remote.is_dial_wanted():
             self._withdraw(remote.dial, remote, now)
         self._deadlines.schedule(remote.number, remote.deadline(now))
         self._table.mark(remote.key)
@@ -73,6 +73,12 @@ class Placement:
             if stream.opened_at <= until:
                 del remote.waiting[stream.number], self._table.streams[stream.number]
                 events.append(StreamLost(stream.number, error))
+
+    def greet(self, remote: Remote, now: float) -> None:
+        """Dial a key to show that we are there, with no stream in mind."""
+        remote.greeting = True
+        self._dial(remote, now)
+        self._table.mark(remote.key)
 
     def _dial(self, remote: Remote, now: float) -> None:
         engine = Engine(self._settings, remote.budget)
@@ -116,9 +122,13 @@ class Placement:
         if connection.state is not State.ACCEPTING and self._table.half_open.pop(connection.number, None) is not None:
             self._opened(remote, connection, now)
         if connection is remote.dial and connection.state is State.OPEN:
-            remote.dial = None
-            remote.fresh_wanted = False
-            self._hurry(remote, now)
+            if not remote.is_mere_greeting(connection):
+                remote.dial = None
+                remote.fresh_wanted = remote.greeting = False
+                self._hurry(remote, now)
+            elif connection.is_confirmed():
+                self._withdraw(connection, remote, now)
+                return
         if connection.state is State.CLOSED:
             self._closed(remote, connection, now, events)
             return
@@ -132,9 +142,9 @@ class Placement:
 
     def _opened(self, remote: Remote, connection: Connection, now: float) -> None:
         """The far end has dialled us: what it had before it may have lost, and our own dial is not needed."""
-        if connection.state is not State.OPEN:
+        if not connection.was_opened():
             return
-        if remote.dial is not None and not remote.is_neglected(connection):
+        if remote.dial is not None and connection.state is State.OPEN and not remote.is_neglected(connection):
             self._withdraw(remote.dial, remote, now)
         for other in remote.connections.values():
             if other is not connection:

@@ -26,6 +26,7 @@ class Remote:
         ids: Which connection a packet is for, by its connection id.
         waiting: Streams that wait for a connection, by number.
         dial: Our dial that is under way, if any.
+        greeting: Whether the dial is one that only shows that we are there anew.
         fresh_wanted: Whether a connection is to be dialled although there is one: its streams are nearly used up.
         budget: What connections of all kinds with the key have in common.
     """
@@ -39,6 +40,7 @@ class Remote:
         "connections",
         "dial",
         "fresh_wanted",
+        "greeting",
         "ids",
         "key",
         "number",
@@ -55,6 +57,7 @@ class Remote:
         self.waiting: Final[dict[int, Stream]] = {}
         self.dial: Connection | None = None
         self.fresh_wanted = False
+        self.greeting = False
         self._newest_neglected = 0
         self._redial_at = float("-inf")
         self._refusals = 0
@@ -102,6 +105,17 @@ class Remote:
     def taken(self) -> None:
         """The far end uses a connection with us."""
         self._refusals = 0
+
+    def is_dial_wanted(self) -> bool:
+        """Tell whether a dial has a purpose."""
+        return bool(self.waiting or self.fresh_wanted or self.greeting)
+
+    def is_mere_greeting(self, dial: Connection) -> bool:
+        """Tell whether an open dial has done its duty once the far end knows of it.
+
+        A node of ours then puts its old connections to the test; left open, this one would draw streams from µTP.
+        """
+        return self.greeting and not self.waiting and not dial.streams and dial.engine.is_far_end_like_us()
 
     def may_dial(self, now: float) -> bool:
         """Tell whether a dial is wanted, and not under way."""

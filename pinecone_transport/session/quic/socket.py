@@ -76,6 +76,8 @@ class QuicSocket(Socket):
             budgets = Budgets(partial(new_budget, UtpLimits()))
         self._table: Final = Table(self._limits, budgets, self.counters, self._deadlines)
         self._placement: Final = Placement(identity.key, self._settings, self._table, self._repeated)
+        self._first_link_at: float | None = None
+        self._greetings = 0
         self._events: list[SessionEvent] = []  # that came of a call from above
 
     # From above
@@ -204,6 +206,28 @@ class QuicSocket(Socket):
             for connection in remote.connections.values():
                 connection.wake(now)
             self._table.mark(remote.key)
+
+    def link_up(self, key: PublicKey, now: float) -> None:
+        """There is a link to the key. If we have just begun, it may hold a connection of before that: a dial ends it.
+
+        Its next request would go on that connection, and not all requests are sent again when it proves dead (§8).
+        """
+        if self._first_link_at is None:
+            self._first_link_at = now
+        if now - self._first_link_at > self._limits.idle_timeout or self._greetings >= self._limits.greetings:
+            return
+        if key not in self._table.remotes and not self._table.is_full():
+            self._greetings += 1
+            self._placement.greet(self._table.add_remote(key), now)
+
+    def link_lost(self, key: PublicKey, now: float) -> list[SessionEvent]:
+        """The key may be gone: connections with it are in doubt, and streams that wait for nothing are lost."""
+        events: list[SessionEvent] = []
+        remote = self._table.remotes.get(key)
+        for connection in list(remote.connections.values()) if remote is not None else ():
+            connection.doubt(now, events)
+            self._placement.touch(connection, now, events)
+        return events
 
     def acknowledge(self, key: PublicKey, now: float) -> None:
         """Send the key something if it has an open connection: the frame around it says where we are."""

@@ -120,6 +120,7 @@ class Table:
             del remote.ids[connection_id]
         if remote.dial is connection:
             remote.dial = None
+            remote.greeting = False
         self.forget_if_empty(remote)
 
     def forget(self, connection: Connection, now: float) -> None:

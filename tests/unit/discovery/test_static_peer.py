@@ -49,9 +49,9 @@ class StaticPeerTests(SynchronousTestCase):
     def _dial_times(self) -> list[float]:
         return [at for at, _ in self.dials]
 
-    def test_delays_double_up_to_a_minute(self) -> None:
+    def test_delays_grow_up_to_a_minute(self) -> None:
         self.peer.start()
-        for delay in (2, 4, 8, 16, 32, 60, 60):
+        for delay in (1, 1, 1, 2, 4, 8, 16, 32, 60, 60):
             self._refuse()
             dials = len(self.dials)
             self.clock.advance(delay - 0.01)
@@ -60,13 +60,13 @@ class StaticPeerTests(SynchronousTestCase):
             self.clock.advance(0.01)
             assert len(self.dials) == dials + 1
             assert self.peer.state == "dialling"
-        assert self.failures == ["relay:1 ConnectionRefusedError"] * 7
-        assert self.peer.failures == 7
+        assert self.failures == ["relay:1 ConnectionRefusedError"] * 10
+        assert self.peer.failures == 10
 
     def test_a_link_that_lived_ten_seconds_is_dialled_again_at_once_and_the_delays_begin_anew(self) -> None:
         self.peer.start()
         self._refuse()
-        self.clock.advance(2)
+        self.clock.advance(1)
         link = self._connect()
         self.peer.handshake_completed(link)
         assert self.peer.state == "connected"
@@ -74,14 +74,14 @@ class StaticPeerTests(SynchronousTestCase):
         link.lost.callback(None)
         assert self.peer.failures == 0
         self.clock.advance(0)
-        assert self._dial_times() == [0, 2, 12]
+        assert self._dial_times() == [0, 1, 11]
         self._refuse()
-        self.clock.advance(2)
-        assert self._dial_times() == [0, 2, 12, 14]
+        self.clock.advance(1)
+        assert self._dial_times() == [0, 1, 11, 12]
 
     def test_a_link_that_lived_shorter_is_waited_with(self) -> None:
         self.peer.start()
-        for delay in (2, 4, 8):
+        for delay in (1, 1, 1, 2, 4):
             link = self._connect()
             self.peer.handshake_completed(link)
             self.clock.advance(9.9)
@@ -98,22 +98,22 @@ class StaticPeerTests(SynchronousTestCase):
         self.peer.handshake_completed(_DialledLink())  # somebody else's
         self.clock.advance(30)
         link.lost.callback(None)
-        self.clock.advance(1.9)
+        self.clock.advance(0.9)
         assert len(self.dials) == 1
         self.clock.advance(0.1)
         assert len(self.dials) == 2
 
     def test_redial_now_ends_the_wait_and_resets_the_delays(self) -> None:
         self.peer.start()
-        for delay in (2, 4, 8):
+        for delay in (1, 1, 1, 2, 4):
             self._refuse()
             self.clock.advance(delay)
         self._refuse()
         self.peer.redial_now()
-        assert self._dial_times() == [0, 2, 6, 14, 14]
+        assert self._dial_times() == [0, 1, 2, 3, 5, 9, 9]
         self._refuse()
-        self.clock.advance(2)
-        assert self._dial_times()[-1] == 16
+        self.clock.advance(1)
+        assert self._dial_times()[-1] == 10
         assert len(self.clock.getDelayedCalls()) == 0
 
     def test_redial_now_does_nothing_where_nobody_waits(self) -> None:

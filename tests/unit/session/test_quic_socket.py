@@ -354,6 +354,74 @@ def test_a_new_connection_from_a_far_end_puts_the_old_one_in_doubt() -> None:
     assert link.left.socket.connection_count == 1
 
 
+def test_a_node_that_has_just_begun_shows_its_first_peers_that_it_is_there_anew() -> None:
+    link = QuicLink()
+    left, _ = link.open()
+    link.run(1)
+    link.right.socket = QuicSocket(HIGH, random=Random(5))
+    link.right.socket.link_up(LOW.key, link.now)
+    link.run(1.2)
+    assert list(link.left.lost) == [left]
+    assert (link.left.socket.connection_count, link.right.socket.connection_count) == (0, 0)
+
+
+def test_streams_that_are_wanted_go_on_the_connection_that_greets() -> None:
+    link = QuicLink()
+    link.left.socket.link_up(HIGH.key, link.now)
+    link.open()
+    link.open(link.right)
+    assert (link.left.socket.connection_count, link.right.socket.connection_count) == (1, 1)
+
+
+def test_few_are_greeted_and_only_at_first() -> None:
+    link = QuicLink(quic_limits=QuicLimits(greetings=2), faults=Faults(cut=True))
+    socket = link.left.socket
+    for number in range(3, 7):
+        socket.link_up(bytes([number]) * 32, link.now)
+    assert socket.connection_count == 2
+    link.run(16)
+    assert socket.connection_count == 0
+    later = QuicSocket(LOW, random=Random(5))
+    later.link_up(HIGH.key, link.now)
+    assert later.connection_count == 1
+    later.link_up(b"\x03" * 32, link.now + 15.1)
+    assert later.connection_count == 1
+
+
+def test_a_lost_link_ends_the_streams_that_are_kept_for_questions_and_no_others() -> None:
+    link = QuicLink()
+    kept, far_kept = link.open()
+    link.right.socket.write(far_kept, b"answer", link.now)
+    link.open()
+    theirs, ours = link.open(link.right)
+    link.run(0.5)
+    link.left.socket.write(ours, b"answer", link.now)
+    link.run(0.5)
+    link.left.handle(link.left.socket.link_lost(HIGH.key, link.now), link.now)
+    link.run(0.5)
+    assert list(link.left.lost) == [kept]
+    assert list(link.right.lost) == [far_kept]
+    link.right.socket.write(theirs, b"question", link.now)
+    link.run(0.5)
+    assert link.left.received(ours) == b"helloquestion"
+
+
+@pytest.mark.parametrize(("restarted", "seconds"), [(False, 0.2), (True, 1.3)])
+def test_after_a_lost_link_the_far_end_is_asked_for_a_sign_before_the_next_stream(
+    restarted: bool, seconds: float
+) -> None:
+    link = QuicLink()
+    link.open()
+    link.run(1)
+    link.left.socket.link_lost(HIGH.key, link.now)
+    if restarted:
+        link.right.socket = QuicSocket(HIGH, random=Random(5))
+    started_at = link.now
+    link.open()
+    assert link.now - started_at < seconds
+    assert link.left.socket.counters["connections that gave no sign"] == restarted
+
+
 def test_packets_of_forgotten_connections_are_answered_with_what_ends_them() -> None:
     link = QuicLink()
     link.open()
