@@ -110,6 +110,7 @@ class TlsConnection:
         "_ending",
         "_has_ciphertext",
         "_is_dialler",
+        "_may_have_plaintext",
         "_plaintext",
         "_sealed",
         "_ssl",
@@ -131,6 +132,7 @@ class TlsConnection:
         self._ending = False  # end() was called and the close_notify is not encrypted yet
         self._sealed = 0  # ciphertext of application data that OpenSSL holds, bytes
         self._has_ciphertext = False  # OpenSSL may hold ciphertext of any kind
+        self._may_have_plaintext = False  # … and what ``read`` returns; asking in vain costs an exception
         self._ssl = SSL.Connection(context, None)
         if is_dialler:
             self._ssl.set_connect_state()
@@ -146,6 +148,7 @@ class TlsConnection:
         if self.error is not None or not data:
             return
         self._ssl.bio_write(data)
+        self._may_have_plaintext = True
         if not self.established:
             self._shake_hands()
 
@@ -153,11 +156,11 @@ class TlsConnection:
         """Return received plaintext, about 128 KiB at most; empty if there is none (now, or any more)."""
         pieces: list[bytes] = []
         size = 0
-        while size < _READ_SIZE and not self.ended and self.error is None:
+        while self._may_have_plaintext and size < _READ_SIZE and not self.ended and self.error is None:
             try:
                 piece = self._ssl.recv(_RECORD)
             except SSL.WantReadError:
-                break
+                self._may_have_plaintext = False
             except SSL.ZeroReturnError:
                 self.ended = True
             except SSL.Error as error:

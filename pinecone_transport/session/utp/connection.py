@@ -206,13 +206,15 @@ class Connection:
         if self.state is not State.SYN_SENT and self.state is not State.SYN_RECEIVED:
             self._set_state(Input.CLOSE)
 
-    def acknowledge_received_data(self, length: int) -> None:
-        """The owner is done with so many bytes; the far end is told when that is a good part of the window."""
+    def acknowledge_received_data(self, length: int) -> bool:
+        """The owner is done with so many bytes; tell whether the far end is told, as of a good part of the window."""
         buffer = self._receive_buffer
         buffer.give_back(length)
         step = min(self._limits.receive_window // 4, self._limits.share)
-        if buffer.window() - self._advertised >= step and not buffer.ended:
-            self.due |= ACK_DUE
+        if buffer.window() - self._advertised < step or buffer.ended:
+            return False
+        self.due |= ACK_DUE
+        return True
 
     def end(self) -> None:
         """The connection is over without further words."""

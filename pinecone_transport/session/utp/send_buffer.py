@@ -162,6 +162,10 @@ class SendBuffer:
         """Tell whether there are bytes, or the end, that were never sent."""
         return self.waiting > 0 or (self.finished and not self.fin_sent)
 
+    def has_lost(self) -> bool:
+        """Tell whether anything is to be sent again, unless it arrives after all."""
+        return bool(self._lost)
+
     def can_send(self, window: int, segment: int) -> bool:
         """Tell whether `next_packet` returns one, unless what was lost arrives after all."""
         if self._lost:

@@ -179,7 +179,8 @@ class Sender:
 
     def has_data(self) -> bool:
         """Tell whether `next_packet` returns one, unless what was lost arrives after all."""
-        return self.buffer.can_send(self._window(), self.segment)
+        buffer = self.buffer
+        return (buffer.unsent() or buffer.has_lost()) and buffer.can_send(self._window(), self.segment)
 
     def new_packets(self, limit: int, now: float) -> list[SentPacket]:
         """Return packets that leave now, about ``limit`` bytes: new ones alone, and nothing special about them."""

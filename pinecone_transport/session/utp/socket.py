@@ -135,8 +135,7 @@ class UtpSocket(Socket):
     def acknowledge_received_data(self, stream: int, length: int, now: float) -> None:
         """The owner is done with ``length`` bytes that `StreamData` brought; the window reopens by as much."""
         connection = self._find(stream)
-        if connection is not None:
-            connection.acknowledge_received_data(length)
+        if connection is not None and connection.acknowledge_received_data(length):
             self._touch(connection, now)
 
     def fail_connecting(self, stream: int, error: PineconeError, now: float) -> list[SessionEvent]:
