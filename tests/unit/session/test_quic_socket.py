@@ -507,3 +507,46 @@ def test_other_versions_are_told_which_one_is_spoken() -> None:
         socket.receive_packet(LOW.key, unknown, link.now)
     assert len(socket.packets_to_send(LOW.key, 1 << 20, link.now)) == link.quic_limits.strays_per_key
     assert socket.counters["answers withheld"] == 100 - link.quic_limits.strays_per_key
+
+
+def test_calls_for_streams_that_are_gone_do_nothing() -> None:
+    link = QuicLink()
+    stream, _ = link.open()
+    socket = link.left.socket
+    socket.abort(stream, link.now)
+    socket.abort(stream, link.now)
+    socket.write(stream, b"x", link.now)
+    socket.close(stream, link.now)
+    socket.acknowledge_received_data(stream, 1, link.now)
+    assert (socket.room(stream), socket.segment(stream)) == (0, 1)
+    assert socket.fail_connecting(stream, UnreachableError("no way"), link.now) == []
+
+
+def test_connections_are_bounded_for_dials_and_for_far_nodes() -> None:
+    link = QuicLink(quic_limits=QuicLimits(connections=1))
+    link.open()
+    with pytest.raises(LocalProtocolError):
+        link.left.socket.connect(b"\x09" * 32, link.now)
+    link.right.socket.receive_packet(b"\x09" * 32, initial(link), link.now)
+    assert link.right.socket.connection_count == 1
+    assert link.right.socket.counters["connections refused"] == 1
+
+
+def test_what_was_begun_and_never_finished_is_given_up() -> None:
+    link = QuicLink()
+    socket = link.right.socket
+    socket.receive_packet(b"\x09" * 32, initial(link), link.now)
+    assert socket.connection_count == 1
+    link.run(10.1)
+    assert socket.connection_count == 0
+    assert socket.counters["half-open connections given up"] == 1
+
+
+def test_what_was_begun_beside_a_connection_that_opens_has_a_second_left() -> None:
+    link = QuicLink()
+    socket = link.right.socket
+    socket.receive_packet(LOW.key, initial(link), link.now)
+    link.open()
+    assert socket.connection_count == 2
+    link.run(1.2)
+    assert socket.connection_count == 1
