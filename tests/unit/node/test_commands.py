@@ -56,6 +56,9 @@ def test_keygen_overwrites_nothing(tmp_path: Path) -> None:
         (["--key-file", "KEY"], "- a", "one option a line"),
         (["--key-file", "KEY"], "a: [", "is not YAML"),
         (["--key-file", "KEY"], "", "--listen or --peer"),
+        (["--key-file", "KEY"], "sources: {lan: {enabled: true}}", "--listen or --peer"),
+        (["--key-file", "KEY"], "sources: [lan]", "sources: should have one source of links a line"),
+        (["--key-file", "KEY"], "sources: {lan: 5}", "sources.lan: should have one option a line"),
         (["--key-file", "FOLDER", "--listen", "127.0.0.1:0"], None, "cannot be read: Is a directory"),
     ],
 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -110,6 +112,22 @@ class PeeringsTests(SynchronousTestCase):
         peerings = self.peerings(sources={"lan": {"enabled": False}})
         peerings.listen()
         assert self.reactor.tcpServers == []
+
+    def test_services_are_looked_for_only_if_that_is_asked_for(self) -> None:
+        peerings = self.peerings(sources={"mdns": {"enabled": True}})
+        peerings.listen()
+        assert len(self.reactor.tcpServers) == 1
+        # Nothing is advertised: of the interfaces of this test none can multicast.
+        peerings.start()
+        assert peerings.counters() == {"mdns": {}}
+        peerings.stop()
+
+    def test_the_package_that_services_need_is_named_where_it_is_missing(self) -> None:
+        with patch.dict(sys.modules, {"zeroconf": None}):
+            sys.modules.pop("pinecone_transport.discovery.zeroconf_responder", None)
+            with pytest.raises(ConfigurationError) as raised:
+                self.peerings(sources={"mdns": {"enabled": True}})
+        assert str(raised.value) == "sources.mdns: DNS-SD needs zeroconf: pip install 'synapse-pinecone[mdns]'."
 
     def test_a_source_that_is_made_anew_knows_the_links_that_there_are(self) -> None:
         peerings = self.peerings(sources={"lan": {"enabled": True}})
