@@ -254,7 +254,7 @@ class Echoes:
         return time.monotonic() - began
 
     async def ticks(self, node: int, key: str) -> int:
-        """Open a stream on which numbers go to and fro; return its number, for `pause`."""
+        """Open a stream on which numbers go there and back; return its number, for `pause`."""
         endpoint = PineconeClientEndpoint(self.nodes[node], bytes.fromhex(key))
         self._ticks.append(await connectProtocol(endpoint, Ticks()))
         return len(self._ticks) - 1

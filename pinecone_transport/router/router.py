@@ -13,6 +13,7 @@ from pinecone_transport.randomness import RandomSource
 from pinecone_transport.router.broadcast import Wakeups
 from pinecone_transport.router.constants import (
     ANNOUNCEMENT_INTERVAL,
+    HASTY_TIME,
     LOCAL,
     MAINTENANCE_INTERVAL,
     MAX_LOOPBACK,
@@ -192,7 +193,7 @@ class Router:
                 self._tree.select_parent(now)
         else:
             state.reset(now)
-        return self._report_tree([])
+        return self._report_tree([], now)
 
     def receive_frame(self, port: int, frame: Frame, now: float) -> list[RouterEvent]:
         """Take a frame that came by a port; it is the router's from now on. Never raises."""
@@ -330,7 +331,7 @@ class Router:
             self._snake.maintain(now)
         if now >= state.wakeup_at:
             self._wakeups.broadcast(now)
-        return self._report_tree(events)
+        return self._report_tree(events, now)
 
     def _receive_announcement(self, peer: Peer, payload: bytes, now: float) -> list[RouterEvent]:
         state = self.state
@@ -338,7 +339,7 @@ class Router:
         events = self._tree.receive_announcement(peer, payload, now)
         if not greeted and peer.announcement is not None:
             self._wakeups.send_to(peer.port, now)
-        return self._report_tree(events)
+        return self._report_tree(events, now)
 
     def _receive_traffic(self, port: int, frame: Frame, now: float) -> list[RouterEvent]:
         """Deliver traffic or pass it on. Source: §6."""
@@ -366,10 +367,11 @@ class Router:
         state = self.state
         return state.root.key, state.parent, state.coordinates
 
-    def _report_tree(self, events: list[RouterEvent]) -> list[RouterEvent]:
+    def _report_tree(self, events: list[RouterEvent], now: float) -> list[RouterEvent]:
         """Add `TreeChanged` to the events, if our place in the tree is not what it was."""
         place = self._place()
         if place != self._reported:
             self._reported = place
+            self.state.hasty_until = now + HASTY_TIME
             events.append(TreeChanged())
         return events

@@ -6,7 +6,7 @@ from typing import Final, final
 
 from pinecone_transport.errors import AnnouncementError
 from pinecone_transport.identity import Identity, PublicKey
-from pinecone_transport.router.constants import BOOTSTRAP_INTERVAL
+from pinecone_transport.router.constants import BOOTSTRAP_HASTE, BOOTSTRAP_INTERVAL
 from pinecone_transport.router.events import RouteLearned, RouterEvent
 from pinecone_transport.router.next_hop import Root, snake_next_hop
 from pinecone_transport.router.outbox import Outbox
@@ -109,7 +109,7 @@ class Snake:
             if descending.expired(now) or root != state.root:
                 self.set_descending(None, now)
         state.table.drop_expired(now)
-        if state.parent is not None and now >= state.bootstrap_at:
+        if state.parent is not None and now >= state.bootstrap_at - (BOOTSTRAP_HASTE if now < state.hasty_until else 0):
             self._bootstrap(now)
 
     def _bootstrap(self, now: float) -> None:

@@ -34,10 +34,12 @@ class RouterState:
         parent: The parent's port, or None while we are root.
         last_order: Of the announcement that came last.
         reparent_at: When the reparent wait ends, or None while there is none.
+        reparent_again_at: Until then a parent is not changed without a wait.
         announce_at: When the root announces itself again.
         table: The snake's routes.
         descending: The nearest node below us in the snake, as its bootstrap told.
         bootstrap_at: When our next bootstrap may leave; it does so at the tick that follows.
+        hasty_until: Until then bootstraps leave more often.
         maintenance_at: When the next tick is, or infinite while there are no peers.
         coordinates_cache: Where the nodes are that sent us traffic.
         wakeups: The last broadcast of each node.
@@ -50,10 +52,12 @@ class RouterState:
     parent: int | None = None
     last_order: int = 0
     reparent_at: float | None = None
+    reparent_again_at: float = -math.inf
     announce_at: float = math.inf
     table: SnakeTable = field(default_factory=SnakeTable)
     descending: SnakeEntry | None = None
     bootstrap_at: float = 0.0
+    hasty_until: float = -math.inf
     maintenance_at: float = math.inf
     coordinates_cache: CoordinatesCache = field(default_factory=CoordinatesCache)
     wakeups: dict[PublicKey, SeenWakeup] = field(default_factory=dict)

@@ -97,6 +97,28 @@ def select_parent(peers: Iterable[Peer], root: Root, own: Root, now: float) -> i
     return -best[2]
 
 
+def replacement_parent(peers: Iterable[Peer], lost: Peer, root: Root, own: Root, now: float) -> int | None:
+    """Return the port of the peer that takes the place of a parent at once, or None where there had better be a wait.
+
+    What others heard through the lost parent is out of date as its own news is not; so what leads through it does not
+    count, unless it is the parent itself, which may have moved only.
+
+    Args:
+        peers: All of them.
+        lost: The parent that is no good any more as it was.
+        root: As we saw it before.
+        own: Ourselves as root.
+        now: Seconds, against which announcements are too old.
+
+    Source: §4, "On receipt".
+    """
+
+    def is_independent(peer: Peer) -> bool:
+        return peer is lost or peer.announcement is None or lost.key not in peer.announcement.signers
+
+    return select_parent(filter(is_independent, peers), root, own, now)
+
+
 def _is_replay(announcement: Announcement, last: Announcement) -> bool:
     return announcement.root_key == last.root_key and announcement.root_sequence < last.root_sequence
 
@@ -134,7 +156,7 @@ class Tree:
         if state.reparent_at is None:
             from_parent = peer.port == state.parent
             action = decide_announcement(announcement, root, state.key, from_parent, last is None)
-            self._carry_out(action, peer, now)
+            self._carry_out(action, peer, root, now)
         return learned
 
     def announce_to(self, peer: Peer) -> None:
@@ -177,6 +199,20 @@ class Tree:
             self.announce()
             state.bootstrap_soon(now)
 
+    def _reparent_at_once(self, lost: Peer, root: Root, now: float) -> bool:
+        """Take another parent without a wait, if there is one that may be trusted; not twice within a wait."""
+        state = self._state
+        if now < state.reparent_again_at:
+            return False
+        port = replacement_parent(state.peers.values(), lost, root, Root(state.key, state.sequence), now)
+        if port is None:
+            return False
+        state.reparent_again_at = now + REPARENT_WAIT
+        state.set_parent(port)
+        self.announce()
+        state.bootstrap_soon(now)
+        return True
+
     def _store(self, peer: Peer, announcement: Announcement, now: float) -> list[RouterEvent]:
         """Keep an announcement; return what keys it makes known."""
         state = self._state
@@ -193,10 +229,11 @@ class Tree:
         state.neighbours_changed()
         return learned
 
-    def _carry_out(self, action: AnnouncementAction, peer: Peer, now: float) -> None:
+    def _carry_out(self, action: AnnouncementAction, peer: Peer, root: Root, now: float) -> None:
         if action is AnnouncementAction.BECOME_ROOT:
-            self.become_root(now)
-            self._state.reparent_at = now + REPARENT_WAIT
+            if not self._reparent_at_once(peer, root, now):
+                self.become_root(now)
+                self._state.reparent_at = now + REPARENT_WAIT
         elif action is AnnouncementAction.ANNOUNCE:
             self.announce()
         elif action is AnnouncementAction.TAKE_PARENT:

@@ -12,7 +12,7 @@ from pinecone_transport.errors import PineconeError
 from pinecone_transport.identity import Identity
 from pinecone_transport.peering.splitter import FrameSplitter
 from pinecone_transport.stack import LinkLost, Stack, StackEvent
-from pinecone_transport.wire import HANDSHAKE_LENGTH, MAGIC, TRAFFIC, PeerType
+from pinecone_transport.wire import HANDSHAKE_LENGTH, KEEPALIVE, MAGIC, TRAFFIC, Frame, PeerType, encode_frame
 
 START: Final = 1000.0
 """Where the virtual clock begins: not at 0, which would hide mistakes."""
@@ -22,6 +22,7 @@ CHECK_INTERVAL: Final = 0.25
 
 _TIMER: Final = -1
 _TYPE_AT: Final = 5
+_KEEPALIVE_FRAME: Final = encode_frame(Frame(KEEPALIVE))
 
 
 @dataclass(slots=True)
@@ -252,12 +253,15 @@ class Network:
         self._push(self.now + link.latency, link.nodes[1 - end], index, data)
 
     def _survivors(self, data: bytes, loss: float) -> bytes:
-        """Return the data without the traffic that is lost by chance."""
+        """Return the data without the traffic that is lost by chance, which leaves keepalives.
+
+        Its sender's peering reckons that something has left, and would be silent were there nothing in its place.
+        """
         opening = 0 if data.startswith(MAGIC) else HANDSHAKE_LENGTH
         survivors = [data[:opening]]
         for frame in FrameSplitter().split(data, opening):
-            if frame[_TYPE_AT] != TRAFFIC or self._random.random() >= loss:
-                survivors.append(frame)
+            is_lost = frame[_TYPE_AT] == TRAFFIC and self._random.random() < loss
+            survivors.append(_KEEPALIVE_FRAME if is_lost else frame)
         return b"".join(survivors)
 
     def _handle(self, number: int, events: list[StackEvent]) -> None:

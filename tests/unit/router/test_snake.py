@@ -184,15 +184,26 @@ def test_a_route_is_used_and_expires() -> None:
     assert node.route(identity(LOW).key, NOW + 10) is None
 
 
-def test_bootstraps_leave_every_five_seconds_with_rising_sequences() -> None:
-    node = child()
+def bootstraps_of(node: Router, ticks: int) -> list[tuple[int, int]]:
+    """Let seconds pass from `NOW` on; return in which of them bootstraps left, and their sequences."""
     node.state.maintenance_at = NOW
     sent = []
-    for tick in range(12):
+    for tick in range(ticks):
         node.handle_timer(NOW + tick)
         sent += [(tick, decode_bootstrap(frame.payload).sequence) for _, frame in node.frames_to_send()]
+    return sent
+
+
+def test_bootstraps_leave_every_five_seconds_with_rising_sequences() -> None:
+    node = child()
+    node.state.hasty_until = NOW
+    sent = bootstraps_of(node, 12)
     assert [tick for tick, _ in sent] == [0, 5, 10]
     assert sent[0][1] < sent[1][1] < sent[2][1]
+
+
+def test_bootstraps_leave_every_second_for_ten_seconds_after_a_change_of_the_tree() -> None:
+    assert [tick for tick, _ in bootstraps_of(child(), 25)] == [*range(10), 14, 19, 24]
 
 
 def test_sequences_never_stand_still_even_where_the_clock_does() -> None:

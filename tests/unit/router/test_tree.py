@@ -6,9 +6,14 @@ from typing import Any
 
 import pytest
 
-from pinecone_transport.router import PeerAtFault, Root, Router, RouterState, TreeChanged
+from pinecone_transport.router import Peer, PeerAtFault, Root, Router, RouterState, TreeChanged
 from pinecone_transport.router.constants import MAX_ANNOUNCEMENT_LENGTH
-from pinecone_transport.router.tree import AnnouncementAction, decide_announcement, select_parent
+from pinecone_transport.router.tree import (
+    AnnouncementAction,
+    decide_announcement,
+    replacement_parent,
+    select_parent,
+)
 from pinecone_transport.wire import (
     TREE_ANNOUNCEMENT,
     WAKEUP_BROADCAST,
@@ -21,7 +26,7 @@ from pinecone_transport.wire import (
     encode_frame,
 )
 from tests.support.frames import identity, key
-from tests.support.routers import NOW, entry, identities, router, state
+from tests.support.routers import FAR, NOW, entry, identities, router, state
 from tests.support.vectors import load_vector, named
 
 VECTOR = load_vector("parent_selection")
@@ -73,6 +78,7 @@ def node_in(case: dict[str, Any]) -> Router:
     if case.get("descending") is not None:
         known.descending = entry(KEYS, case["descending"])
     known.coordinates_cache.learn(KEYS[0], (9, 9), NOW)
+    known.reparent_again_at = FAR  # the reference always waits
     return router(IDENTITIES[case["state"]["own"]], known)
 
 
@@ -150,6 +156,31 @@ def test_what_an_announcement_means(
     assert decide_announcement(announcement, root, key(5), from_parent=False, first=False) is from_other
     first = AnnouncementAction.NOTHING if from_other is AnnouncementAction.TELL else from_other
     assert decide_announcement(announcement, root, key(5), from_parent=False, first=True) is first
+
+
+# We are 5; the parent, 7 on port 1, led to the root 8 with sequence 3. What it says now, what the peer 6 on port 2 said
+# before, and which of them is the parent from now on.
+REPLACEMENTS = [
+    pytest.param(said(7, 9), said(8, 3, 6), 2, id="another leads to the same root"),
+    pytest.param(said(7, 9), said(8, 4, 6), 2, id="another leads to the same root with news"),
+    pytest.param(said(7, 9), said(8, 2, 6), None, id="another leads to what the root was before"),
+    pytest.param(said(7, 9), said(8, 3, 7, 6), None, id="another leads through the parent"),
+    pytest.param(said(7, 9), said(8, 3, 5, 6), None, id="another leads through us"),
+    pytest.param(said(7, 9), None, None, id="another has said nothing"),
+    pytest.param(said(8, 3, 4, 7), said(8, 3, 7, 6), 1, id="the parent has moved"),
+    pytest.param(said(8, 3, 4, 7), said(8, 3, 6), 2, id="the parent has moved, and another was there before"),
+    pytest.param(said(9, 1, 5, 7), said(8, 3, 6), 2, id="the parent is below us"),
+    pytest.param(said(9, 1, 5, 7), None, None, id="the parent is below us, and there is nobody else"),
+]
+
+
+@pytest.mark.parametrize(("news", "other", "expected"), REPLACEMENTS)
+def test_what_takes_the_place_of_a_parent_at_once(
+    news: Announcement, other: Announcement | None, expected: int | None
+) -> None:
+    lost = Peer(1, key(7), PeerType.REMOTE, announcement=news, order=2, received_at=NOW)
+    peers = [lost, Peer(2, key(6), PeerType.REMOTE, announcement=other, order=1, received_at=NOW)]
+    assert replacement_parent(peers, lost, Root(key(8), 3), Root(key(5), 1), NOW) == expected
 
 
 def fresh(number: int = 1) -> Router:
@@ -253,6 +284,23 @@ def test_parents_are_compared_by_root_alone_and_never_by_depth() -> None:
     node.receive_frame(1, announced_by(high, other, middle), NOW)
     node.receive_frame(2, announced_by(high), NOW)
     assert node.parent == 1
+
+
+def test_a_parent_without_its_root_is_replaced_at_once_but_not_twice_within_a_second() -> None:
+    low, middle, other, high = BY_KEY[0], BY_KEY[1], BY_KEY[2], BY_KEY[-1]
+    node = fresh(low)
+    node.add_peer(identity(middle).key, PeerType.REMOTE, NOW)
+    node.add_peer(identity(other).key, PeerType.REMOTE, NOW)
+    node.receive_frame(1, announced_by(high, middle), NOW)
+    node.receive_frame(2, announced_by(high, other, to=7), NOW)
+    assert node.parent == 1
+    assert TreeChanged() in node.receive_frame(1, announced_by(middle), NOW)
+    assert (node.parent, node.coordinates) == (2, (1, 7))
+    node.receive_frame(1, announced_by(high, middle), NOW)
+    node.receive_frame(2, announced_by(other), NOW + 0.9)
+    assert (node.parent, node.root.key) == (None, node.key)
+    node.handle_timer(NOW + 1.9)
+    assert (node.parent, node.root.key) == (1, identity(high).key)
 
 
 def test_a_state_without_peers_is_its_own_root() -> None:
