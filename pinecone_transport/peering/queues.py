@@ -73,13 +73,14 @@ class FairQueue:
         dropped: Frames dropped since a flow, or all of them together, had too many bytes.
     """
 
-    __slots__ = ("_count", "_flow_limit", "_flow_room", "_flows", "_turns", "dropped", "size")
+    __slots__ = ("_count", "_flow_count", "_flow_limit", "_flow_room", "_flows", "_turns", "dropped", "size")
 
     def __init__(self, peer_type: PeerType) -> None:
         bluetooth = peer_type is PeerType.BLUETOOTH
         self._flow_room: Final = FLOW_ROOM_BLUETOOTH if bluetooth else FLOW_ROOM
         self._flow_limit: Final = int(self._flow_room * FLOW_LIMIT_FACTOR)
-        self._flows: Final = tuple(_Flow() for _ in range(FLOWS_BLUETOOTH if bluetooth else FLOWS))
+        self._flow_count: Final = FLOWS_BLUETOOTH if bluetooth else FLOWS
+        self._flows: Final[dict[int, _Flow]] = {}  # made when first used: 254 of them are 190 KiB, on every link
         self._turns: Final[deque[_Flow]] = deque()  # the flows that have frames, each once
         self._count = 0
         self.size = 0
@@ -121,7 +122,11 @@ class FairQueue:
         return frame
 
     def _flow(self, destination: PublicKey, source: PublicKey) -> _Flow:
-        return self._flows[hash((destination, source)) % len(self._flows)]
+        number = hash((destination, source)) % self._flow_count
+        flow = self._flows.get(number)
+        if flow is None:
+            flow = self._flows[number] = _Flow()
+        return flow
 
     def _take(self, flow: _Flow) -> tuple[bytes, ...]:
         frame = flow.frames.popleft()
