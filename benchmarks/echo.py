@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 from benchmarks.commands import Command, run
 from benchmarks.inside import state_with
 from pinecone_transport.identity import Identity
+from pinecone_transport.links import HostPort, dial_tcp
 from pinecone_transport.node import Node, parse_node_config
 from pinecone_transport.router.state import RouterState
 from twisted_endpoints import PineconeClientEndpoint, PineconeServerEndpoint
@@ -194,6 +195,7 @@ class Echoes:
         """Return what this can be told."""
         return {
             "node": self.node,
+            "connect": self.connect,
             "open": self.open,
             "ask": self.ask,
             "reach": self.reach,
@@ -211,6 +213,11 @@ class Echoes:
         self.nodes.append(node)
         address = node.listening_addresses()[0] if options.get("listen") else ""
         return {"node": len(self.nodes) - 1, "key": node.identity.server_name, "listen": address}
+
+    async def connect(self, node: int, address: str) -> None:
+        """Have a node dial an address, once."""
+        host, _, port = address.rpartition(":")
+        await dial_tcp(reactor, HostPort(host, int(port)), self.nodes[node])
 
     async def open(self, key: str, count: int) -> None:
         """Open so many streams to a node and use each once; they stay open."""
