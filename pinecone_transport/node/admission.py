@@ -15,6 +15,7 @@ from pinecone_transport.errors import ConfigurationError, LocalProtocolError
 from pinecone_transport.identity import PublicKey
 from pinecone_transport.links import Link
 from pinecone_transport.node.config import MAX_PORTS, NodeConfig
+from pinecone_transport.node.source_config import FINDING
 from pinecone_transport.peering import LinkTerms, mesh_key
 
 OVER_ALL: Final = "links over the limit"
@@ -102,7 +103,7 @@ class Admission:
         if refused is None:
             self._links[link] = self.terms(link.way)
             self._of_source[link.way] += 1
-            if not link.outbound:
+            if not _is_named(link):
                 self._of_host[host_of(link)] += 1
         return refused
 
@@ -112,7 +113,7 @@ class Admission:
             return
         del self._links[link]
         _less(self._of_source, link.way)
-        if not link.outbound:
+        if not _is_named(link):
             _less(self._of_host, host_of(link))
 
     def peer_refused(self, link: Link, key: PublicKey) -> str | None:
@@ -136,16 +137,17 @@ class Admission:
         return None
 
     def _over(self, link: Link) -> str | None:
-        # A flood of links from outside must not keep us from dialling those whom the configuration names; those whom
-        # a source has found are dialled only if there is room.
         config = self.rules.config
         if config.source(link.way).enabled is False:
             return SWITCHED_OFF
-        if len(self._links) >= (MAX_PORTS if link.outbound else config.max_links):
+        if _is_named(link):
+            # A flood of others must not keep us from dialling those whom the configuration names.
+            return OVER_ALL if len(self._links) >= MAX_PORTS else None
+        if len(self._links) >= config.max_links:
             return OVER_ALL
-        if not link.outbound and self._source_full(link.way) is not None:
+        if self._source_full(link.way) is not None:
             return OVER_SOURCE
-        if not link.outbound and self._of_host[host_of(link)] >= config.max_links_per_address:
+        if self._of_host[host_of(link)] >= config.max_links_per_address:
             return OVER_ADDRESS
         return None
 
@@ -172,6 +174,11 @@ class Admission:
 def host_of(link: Link) -> str:
     """Return what links are counted by: the far end's address without its port."""
     return link.address.rpartition(":")[0] or link.address
+
+
+def _is_named(link: Link) -> bool:
+    """Tell whether it leads to somebody whom the configuration names."""
+    return link.outbound and link.way not in FINDING
 
 
 def _less(counter: Counter[str], name: str) -> None:

@@ -12,6 +12,8 @@ from pinecone_transport.identity import PublicKey, key_from_server_name
 
 DISCOVERING: Final = ("lan",)
 """Sources that find peers by themselves, without anything but being switched on."""
+FINDING: Final = frozenset({"lan", "mdns", "ble"})
+"""Sources that dial whom they have found, and not whom the configuration names."""
 
 _MAX_LINKS: Final = 253
 

@@ -76,7 +76,23 @@ def test_found_peers_are_dialled_only_where_there_is_room_in_all() -> None:
     assert rules.link_made(FakeLink(outbound=True)) is None
 
 
-def test_the_limit_of_an_address_is_for_those_who_come_in() -> None:
+def test_the_limits_are_for_those_who_come_in_and_those_who_were_found() -> None:
+    rules = admission(max_links=3, max_links_per_address=1, sources={"mdns": {"max_links": 1}})
+    found = [
+        FakeLink("lan", outbound=True),
+        FakeLink("lan", outbound=True),
+        FakeLink("mdns", "192.0.2.2", outbound=True),
+    ]
+    assert [rules.link_made(link) for link in found] == [None, "links over the limit of one address", None]
+    second = FakeLink("mdns", "192.0.2.3", outbound=True)
+    assert rules.link_made(second) == "links over the limit of one source"
+    assert rules.link_made(FakeLink("tcp", "192.0.2.4")) is None
+    assert rules.link_made(FakeLink("lan", "192.0.2.5", outbound=True)) == "links over the limit"
+    rules.link_gone(found[0])
+    assert rules.link_made(found[1]) is None
+
+
+def test_the_limit_of_an_address_is_not_for_those_whom_the_configuration_names() -> None:
     rules = admission(max_links_per_address=1)
     assert rules.link_made(FakeLink(outbound=True)) is None
     assert rules.link_made(FakeLink()) is None
