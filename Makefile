@@ -8,6 +8,7 @@
 #   make bench   speed beside plain HTTPS and Go nodes          ARGS="--quick", ARGS="--rows 1,9"
 #   make bench-compare BASE=main~10                             ARGS="--rows 1,9"
 #   make soak    mixed load while links come and go             ARGS="--minutes 1"
+#   make testbed three homeservers and two relays in containers, with trouble (needs Docker)   ARGS="--seconds 300"
 #   make coverage, make clean
 #
 # PYTHON=/path/to/python3.12 chooses the interpreter that .venv is made with.
@@ -17,7 +18,7 @@ BIN := $(VENV)/bin
 PACKAGES := pinecone_transport twisted_endpoints synapse_module
 ARGS ?=
 
-.PHONY: help demo check test interop docs bench bench-compare soak coverage clean
+.PHONY: help demo check test testbed interop docs bench bench-compare soak coverage clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -57,6 +58,9 @@ bench-compare: $(VENV)/.installed-demo
 
 soak: $(VENV)/.installed-demo
 	@$(BIN)/python -m benchmarks.soak $(ARGS)
+
+testbed: $(VENV)/.installed-demo
+	@$(BIN)/python -m testbed.run $(ARGS)
 
 coverage: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term-missing tests/unit tests/property tests/fuzz $(ARGS)

@@ -23,6 +23,10 @@ SYNC_TIMEOUT: Final = 1.0
 """Seconds that one /sync waits for news: short, so that a process that died is noticed soon."""
 
 
+_LONG_TIMELINES: Final = json.dumps({"room": {"timeline": {"limit": 1000}}})
+# By default the ten latest messages come, and what came before in a burst is left out.
+
+
 class ApiError(DemoError):
     """The homeserver answered with an error, or not at all."""
 
@@ -35,10 +39,11 @@ class ApiError(DemoError):
 class ClientApi:
     """One user of one homeserver."""
 
-    def __init__(self, port: int, check: Callable[[], None]) -> None:
-        """Talk to the homeserver at this port of the loopback; ``check`` raises if one of its processes has died."""
+    def __init__(self, port: int, check: Callable[[], None], host: str = "127.0.0.1") -> None:
+        """Talk to the homeserver at this port; ``check`` raises if it is of no use to go on."""
         self.user_id = ""
         self.device_id = ""
+        self._host = host
         self._port = port
         self._check = check
         self._token: str | None = None
@@ -60,7 +65,7 @@ class ClientApi:
         else:
             headers["Content-Type"] = "application/json"
             data = None if body is None else json.dumps(body).encode()
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=timeout)
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=timeout)
         try:
             connection.request(method, path, data, headers)
             response = connection.getresponse()
@@ -117,6 +122,13 @@ class ClientApi:
         self.user_id, self.device_id = answer["user_id"], answer["device_id"]
         self._since = self.call("GET", "/v3/sync?timeout=0")["next_batch"]
 
+    def news(self, timeout: float) -> Json:
+        """Wait so many seconds at most for what is new; return the answer of /sync, with long timelines."""
+        query = urlencode({"since": self._since, "timeout": int(timeout * 1000), "filter": _LONG_TIMELINES})
+        answer = self.call("GET", f"/v3/sync?{query}")
+        self._since = answer["next_batch"]
+        return answer
+
     def wait_for(self, what: str, seen: Callable[[Json], bool], timeout: float = 30.0) -> None:
         """Follow /sync until an answer holds what is waited for.
 
@@ -130,10 +142,7 @@ class ClientApi:
         """
         give_up_at = time.monotonic() + timeout
         while time.monotonic() < give_up_at:
-            query = urlencode({"since": self._since, "timeout": int(SYNC_TIMEOUT * 1000)})
-            answer = self.call("GET", f"/v3/sync?{query}")
-            self._since = answer["next_batch"]
-            if seen(answer):
+            if seen(self.news(SYNC_TIMEOUT)):
                 return
             self._check()
         raise ApiError(f"{what} did not reach {self.user_id} within {timeout:.0f} s")

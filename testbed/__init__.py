@@ -1,0 +1,1 @@
+"""Three homeservers that share no network, and the relays between them, in containers: see docs/testbed.md."""
