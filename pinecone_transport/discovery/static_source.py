@@ -137,7 +137,6 @@ class StaticSource:
         for peer in self._peers.values():
             if peer.link is link:
                 peer.handshake_completed(link)
-                self._reasons.pop(peer.address, None)
                 self._keys[link] = key
 
     def link_down(self, link: Link, key: PublicKey) -> None:
@@ -228,9 +227,14 @@ class StaticSource:
         return DeferredList([port.stopListening() or succeed(None) for port in ports])
 
     def _peer(self, dial: Dial) -> StaticPeer[DialledLink]:
-        return StaticPeer(
-            dial.address, dial=dial.start, failed=self._dial_failed, reactor=self._reactor, clock=self._clock
-        )
+        def connected(link: DialledLink) -> DialledLink:
+            self._reasons.pop(dial.address, None)
+            return link
+
+        def start() -> Deferred[DialledLink]:
+            return dial.start().addCallback(connected)
+
+        return StaticPeer(dial.address, dial=start, failed=self._dial_failed, reactor=self._reactor, clock=self._clock)
 
     def _dial_failed(self, address: str, reason: Failure) -> None:
         self._reasons[address] = _why(reason)

@@ -160,6 +160,7 @@ class PeeringsTests(SynchronousTestCase):
         assert "refused" in peerings.candidates()[0].reason
         self.reactor.advance(2)
         self._connect()
+        assert peerings.candidates()[0].reason == ""
         link = self.owner.calls[-1][1]
         peerings.link_up(link, KEY)
         assert (peerings.candidates()[0].reason, peerings.candidates()[0].key) == ("", KEY)
