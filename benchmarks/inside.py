@@ -13,7 +13,15 @@ from pinecone_transport.router import Router
 from pinecone_transport.router.ports import Peer
 from pinecone_transport.router.state import RouterState
 from pinecone_transport.router.table import SnakeEntry, SnakeTable
-from pinecone_transport.wire import TRAFFIC, TREE_ANNOUNCEMENT, Announcement, Frame, HopSignature, PeerType
+from pinecone_transport.wire import (
+    NO_WATERMARK,
+    TREE_ANNOUNCEMENT,
+    Announcement,
+    Frame,
+    HopSignature,
+    PeerType,
+    encode_traffic_way,
+)
 
 NOW: Final = 1000.0
 UNIX_TIME: Final = 1_700_000_000.0
@@ -51,28 +59,28 @@ def decisions(links: int, routes: int, seconds: float) -> dict[str, list[float]]
     known = [entry.key for entry in state.table]
     source = known[0]
 
-    def batch(key: Callable[[], bytes]) -> list[tuple[int, Frame]]:
-        return [(draw.randrange(1, links + 1), _traffic(key(), source)) for _ in range(BATCH)]
+    def batch(key: Callable[[], bytes]) -> list[tuple[int, bytes]]:
+        return [(draw.randrange(1, links + 1), _way(key(), source)) for _ in range(BATCH)]
 
-    def took(frames: list[tuple[int, Frame]]) -> float:
+    def took(ways: list[tuple[int, bytes]]) -> float:
         began = time.process_time()
-        for port, frame in frames:
-            router.receive_frame(port, frame, NOW)
-        spent = time.process_time() - began
-        router.frames_to_send()
-        return spent / len(frames) * 1e6
+        for port, way in ways:
+            router.decide_traffic(port, way, NOW)
+        return (time.process_time() - began) / len(ways) * 1e6
 
     until = time.perf_counter() + seconds
     result: dict[str, list[float]] = {"cold": [], "again": []}
     while time.perf_counter() < until or not result["cold"]:
+        # Another source each time: whatever was decided before is of no use.
+        source = draw.randbytes(32)
         result["cold"].append(took(batch(lambda: draw.choice(known))))
         key, port = draw.choice(known), draw.randrange(1, links + 1)
-        result["again"].append(took([(port, _traffic(key, source)) for _ in range(BATCH)]))
+        result["again"].append(took([(port, _way(key, source)) for _ in range(BATCH)]))
     return result
 
 
-def _traffic(key: bytes, source: bytes) -> Frame:
-    return Frame(TRAFFIC, b"", hop_limit=64, destination_key=key, source_key=source)
+def _way(key: bytes, source: bytes) -> bytes:
+    return encode_traffic_way((), (), key, source, NO_WATERMARK)
 
 
 def announcements(links: int, depth: int) -> float:

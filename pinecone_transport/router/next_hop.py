@@ -71,22 +71,21 @@ class Neighbourhood:
         live: Ports of the links that are up.
         parent: The parent's port while its link is up.
         ways: Each signer of a live link's announcement, and the port that it is reached by.
-        signers: The keys of ``ways``, lowest first.
         direct: Each neighbour that has announced, and the first link to it that is up.
-        trunk: The coordinates of live peers below our root.
     """
 
     __slots__ = (
         "_announced",
+        "_in_tree",
         "_links",
+        "_signers",
+        "_trunk",
         "coordinates",
         "direct",
         "key",
         "live",
         "parent",
         "root",
-        "signers",
-        "trunk",
         "ways",
     )
 
@@ -99,13 +98,31 @@ class Neighbourhood:
         self.live: Final[set[int]] = set()
         self.ways: Final[dict[PublicKey, int]] = {}
         self.direct: Final[dict[PublicKey, int]] = {}
-        self.trunk: Final = _Branch()
+        # A new root's announcements come by all links, one after the other. What only traffic needs is made for traffic.
+        self._trunk: _Branch | None = None
+        self._signers: list[PublicKey] | None = None
+        self._in_tree: Final[list[tuple[Coordinates, int]]] = []  # of live peers below our root, and their ports
         self._announced: Final[dict[int, _Link]] = {}
         self._links: Final[dict[PublicKey, list[_Link]]] = {}
         for peer in sorted(peers, key=lambda peer: (peer.port != parent, peer.port)):
             self._add(peer)
         self.parent: Final = parent if parent in self.live else None
-        self.signers: Final = sorted(self.ways)
+
+    @property
+    def signers(self) -> list[PublicKey]:
+        """The keys of ``ways``, lowest first."""
+        if self._signers is None:
+            self._signers = sorted(self.ways)
+        return self._signers
+
+    @property
+    def trunk(self) -> _Branch:
+        """The coordinates of live peers below our root."""
+        if self._trunk is None:
+            self._trunk = _Branch()
+            for coordinates, port in self._in_tree:
+                _add_coordinates(self._trunk, coordinates, port)
+        return self._trunk
 
     def _add(self, peer: Peer) -> None:
         port = peer.port
@@ -124,14 +141,7 @@ class Neighbourhood:
         for signer in announcement.signers:
             self.ways.setdefault(signer, port)
         if root == self.root:
-            self._add_coordinates(announcement.sender_coordinates, port)
-
-    def _add_coordinates(self, coordinates: Coordinates, port: int) -> None:
-        branch = self.trunk
-        branch.add(len(coordinates), port)
-        for hop in coordinates:
-            branch = branch.branches.setdefault(hop, _Branch())
-            branch.add(len(coordinates), port)
+            self._in_tree.append((announcement.sender_coordinates, port))
 
     def better_link(self, key: PublicKey, port: int) -> int:
         """Return the port of the link to neighbour ``key`` that outdoes ``port``, else that. Source: §5 step 6."""
@@ -145,6 +155,13 @@ class Neighbourhood:
             ):
                 chosen = link
         return chosen.port
+
+
+def _add_coordinates(branch: _Branch, coordinates: Coordinates, port: int) -> None:
+    branch.add(len(coordinates), port)
+    for hop in coordinates:
+        branch = branch.branches.setdefault(hop, _Branch())
+        branch.add(len(coordinates), port)
 
 
 def tree_next_hop(neighbourhood: Neighbourhood, destination: Coordinates, source: int) -> int | None:

@@ -172,17 +172,7 @@ def decode_frame(data: bytes) -> Frame:
         raise FrameError("frame cut off in its payload length")
     payload_length: int = _U16.unpack_from(data, HEADER_LENGTH)[0]
     if kind == TRAFFIC:
-        frame.destination, position = decode_coordinates(data, position, end)
-        frame.source, position = decode_coordinates(data, position, end)
-        source_at = position + KEY_LENGTH
-        keys_end = source_at + KEY_LENGTH
-        if keys_end > end:
-            raise FrameError("frame cut off in a key")
-        frame.destination_key = data[position:source_at]
-        frame.source_key = data[source_at:keys_end]
-        position = keys_end
-        if not frame.destination:
-            frame.watermark, position = _decode_watermark(data, position, end)
+        position = _decode_way(frame, data, position, end)
         if end - position != payload_length:
             raise FrameError("traffic whose payload length does not match")
     elif kind == BOOTSTRAP:
@@ -263,7 +253,26 @@ def decode_traffic_way(header: bytes) -> Frame:
 
     Source: §3.
     """
-    return decode_frame(encode_traffic_fixed(0, len(header), 0) + header)
+    frame = Frame(TRAFFIC)
+    if _decode_way(frame, header, 0, len(header)) != len(header):
+        raise FrameError("traffic whose payload length does not match")
+    return frame
+
+
+def _decode_way(frame: Frame, data: bytes, position: int, end: int) -> int:
+    """Read what traffic says of its way into the frame; return the offset of what follows it."""
+    frame.destination, position = decode_coordinates(data, position, end)
+    frame.source, position = decode_coordinates(data, position, end)
+    source_at = position + KEY_LENGTH
+    keys_end = source_at + KEY_LENGTH
+    if keys_end > end:
+        raise FrameError("frame cut off in a key")
+    frame.destination_key = data[position:source_at]
+    frame.source_key = data[source_at:keys_end]
+    if frame.destination:
+        return keys_end
+    frame.watermark, position = _decode_watermark(data, keys_end, end)
+    return position
 
 
 def _decode_key(data: bytes, start: int, end: int) -> tuple[PublicKey, int]:
