@@ -98,7 +98,7 @@ class Neighbourhood:
         self.live: Final[set[int]] = set()
         self.ways: Final[dict[PublicKey, int]] = {}
         self.direct: Final[dict[PublicKey, int]] = {}
-        # A new root's announcements come by all links, one after the other. What only traffic needs is made for traffic.
+        # A new root is announced by all links, one after the other: what only traffic needs is made for traffic.
         self._trunk: _Branch | None = None
         self._signers: list[PublicKey] | None = None
         self._in_tree: Final[list[tuple[Coordinates, int]]] = []  # of live peers below our root, and their ports
