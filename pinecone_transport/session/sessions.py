@@ -31,6 +31,8 @@ STAGGER: Final = 0.005
 FALLBACK_AFTER: Final = 1.0
 """Seconds that a node has to answer in the kind that it used last before the other is tried, too."""
 
+HANDICAP: Final = 0.25
+"""How much longer the native kind has, by what QUIC took, when QUIC is ahead with a node of our kind."""
 LARGEST_TO_UNKNOWN: Final = 1452
 """Bytes of a packet to a node that may speak QUIC: more is its end (§8)."""
 LATE_ANSWER: Final = 2.0
@@ -77,17 +79,32 @@ class _Stream:
         open: Whether it is.
         closing: Whether the owner has written its end before it was open.
         begins_native: Whether the first attempt is native, so that its SYN may bring the beginning of the stream.
+        dialled_at: When.
+        waits: Whether QUIC has answered, and the native kind has a little longer.
         is_known: Whether the far end's kind is known. If not, its SYN must not be longer than QUIC's packets are: a Go
             node that speaks QUIC ends with a panic when it gets one of more than 1,452 bytes.
     """
 
-    __slots__ = ("attempts", "begins_native", "closing", "is_known", "key", "number", "open", "second")
+    __slots__ = (
+        "attempts",
+        "begins_native",
+        "closing",
+        "dialled_at",
+        "is_known",
+        "key",
+        "number",
+        "open",
+        "second",
+        "waits",
+    )
 
-    def __init__(self, number: int, key: PublicKey) -> None:
+    def __init__(self, number: int, key: PublicKey, now: float) -> None:
+        self.dialled_at: Final = now
         self.number: Final = number
         self.key: Final = key
         self.attempts: Final[dict[Kind, int]] = {}
         self.second: Kind | None = None
+        self.waits = False
         self.open = False
         self.closing = False
         self.begins_native = False
@@ -145,7 +162,7 @@ class Sessions:
         """
         wanted = self._kinds.of(key)
         known = self._last_used.get(key)
-        stream = _Stream(self._next_stream, key)
+        stream = _Stream(self._next_stream, key, now)
         first = wanted or known or Kind.UTP
         stream.begins_native = first is Kind.UTP
         stream.is_known = (wanted or known) is not None
@@ -332,8 +349,13 @@ class Sessions:
                 self._withdraw_late(-number, now)
                 continue
             stream = self._streams.get(number)
-            if stream is not None and not stream.open and stream.second is not None:
+            if stream is None or stream.open:
+                continue
+            if stream.second is not None:
                 self._attempt_second(stream, stream.second, now)
+            elif stream.waits and Kind.QUIC in stream.attempts:
+                self._opened(stream, Kind.QUIC, now)
+                events.append(StreamConnected(number))
         for kind, socket in self._sockets.items():
             events += self._up(kind, socket.handle_timer(now), now)
         return events
@@ -411,7 +433,7 @@ class Sessions:
     def _translate(self, kind: Kind, event: SessionEvent, now: float) -> bool:
         """Tell whether the owner is to hear of it."""
         if isinstance(event, StreamAccepted):
-            stream = _Stream(self._next_stream, event.key)
+            stream = _Stream(self._next_stream, event.key, now)
             self._next_stream += 1
             stream.open = True
             stream.attempts[kind] = event.stream
@@ -425,6 +447,8 @@ class Sessions:
                 self._take_late(event, now)
             return False
         if isinstance(event, StreamConnected):
+            if kind is Kind.QUIC and self._has_time_for_native(known, event.stream, now):
+                return False
             self._opened(known, kind, now)
         elif isinstance(event, StreamClosed | StreamLost):
             del known.attempts[kind], self._by_attempt[kind][event.stream]
@@ -444,6 +468,19 @@ class Sessions:
                 self._sockets[other].abort(attempt, now)
         elif stream.second is not None:
             self._attempt_second(stream, stream.second, now)
+
+    def _has_time_for_native(self, stream: _Stream, attempt: int, now: float) -> bool:
+        """Tell whether QUIC's answer, which overtook that of a node of our kind, waits a little for the native one.
+
+        A stream stays where it begins, and a native one is many times as fast.
+        """
+        took = now - stream.dialled_at
+        if Kind.UTP not in stream.attempts or took >= FALLBACK_AFTER or self._quic is None:
+            return False
+        stream.waits = self._quic.is_far_end_like_us(attempt)
+        if stream.waits:
+            self._deadlines.schedule(stream.number, now + took * HANDICAP)
+        return stream.waits
 
     def _opened(self, stream: _Stream, kind: Kind, now: float) -> None:
         """An attempt was answered: it is the stream, and the other is withdrawn."""

@@ -135,6 +135,11 @@ class QuicSocket(Socket):
         size = self._limits.packet if record.connection is None else record.connection.engine.packet_size
         return size - _OVERHEAD
 
+    def is_far_end_like_us(self, stream: int) -> bool:
+        """Tell whether an open stream's far end is a node of our kind, as far as one can see."""
+        record = self._table.streams.get(stream)
+        return record is not None and record.connection is not None and record.connection.engine.is_far_end_like_us()
+
     def close(self, stream: int, now: float) -> None:
         """Send the end behind what was written; the stream can still be read. Closing again does nothing."""
         record = self._table.streams.get(stream)

@@ -206,6 +206,7 @@ def test_a_dial_to_a_node_of_unknown_kind_brings_the_first_bytes_in_a_packet_tha
 
 def test_a_refusal_is_final_and_no_other_kind_is_tried() -> None:
     link = SessionsLink()
+    link.filter = lambda side, packet: side is link.left or packet[0] != 0x21
     stream = link.left.socket.connect(HIGH.key, link.now)
     link.left.socket.write(stream, b"hello", link.now)
     link.run_until(lambda: bool(link.right.accepted))
@@ -428,3 +429,33 @@ def test_budgets_live_as_long_as_somebody_uses_them() -> None:
     del one
     assert len(budgets) == 0
     assert budgets.of(HIGH.key).packets_in_flight == 0
+
+
+def test_a_native_answer_that_quic_has_just_overtaken_carries_the_stream() -> None:
+    link = SessionsLink(faults=Faults(delay=0.02))
+    late: list[bytes] = []
+
+    def hold_answers(side: Side, packet: bytes) -> bool:
+        if side is link.right and packet[0] & 0x0F == 1 and not packet[0] & 0x80 and not late:
+            late.append(packet)
+            return False
+        return True
+
+    link.filter = hold_answers
+    stream = link.left.socket.connect(HIGH.key, link.now)
+    link.run(0.0465)
+    assert late
+    assert StreamConnected(stream) not in link.left.events
+    link.left.handle(link.left.socket.receive_packet(HIGH.key, late[0], link.now), link.now)
+    assert StreamConnected(stream) in link.left.events
+    assert not link.left.socket.is_authenticated(stream)
+    link.run(20)
+    assert link.left.socket.connection_count == 1
+
+
+def test_quic_carries_the_stream_if_no_native_answer_comes_soon() -> None:
+    link = SessionsLink(faults=Faults(delay=0.02))
+    link.filter = lambda side, packet: side is link.left or packet[0] not in {0x21, 0x31}
+    stream, seconds = link.dial()
+    assert link.left.socket.is_authenticated(stream)
+    assert seconds == pytest.approx(0.045 * 1.25, abs=0.002)
