@@ -61,9 +61,9 @@ class GreetingTests(SynchronousTestCase):
         for end in (self.near, self.far):
             assert self.successResultOf(end.greeting.opened) is end.link
             assert end.owner.names() == ["made"]
-        self.near.link.write([b"over", b"there"])
+        self.near.link.write([b"over ", b"there"])
         self.exchange()
-        assert self.far.received == b"overthere"
+        assert self.far.received == b"over there"
 
     def test_read_byte_by_byte_it_is_the_same(self) -> None:
         self.near.open()
