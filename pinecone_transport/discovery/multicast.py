@@ -109,6 +109,8 @@ class LanSource:
     def start(self) -> None:
         """Begin to announce and to dial."""
         self._look_around()
+        for name in set(self._names or ()) - self._interfaces.keys():
+            logger.info("There is no network interface %s that can multicast; it is used once there is", name)
         self._dials.start()
         self._announce_repeatedly()
 

@@ -94,8 +94,13 @@ def test_it_announces_its_key_and_port_on_each_interface_and_family_every_two_se
     assert [port.sent for port in lan.opened] == [[encode_lan_announcement(OURS, 40_001)] * 3] * 3
 
 
-def test_it_keeps_to_the_interfaces_that_it_is_told() -> None:
-    assert Lan(ETH0, ETH1, interfaces=("eth1", "eth7")).open() == [("eth1", INET)]
+def test_it_keeps_to_the_interfaces_that_it_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    lan = Lan(ETH0, interfaces=("eth0", "eth1"))
+    assert lan.open() == [("eth0", INET), ("eth0", INET6)]
+    assert "no network interface eth1 that can multicast" in caplog.text
+    lan.change(ETH1, interface("eth2", "10.0.0.1/24"))
+    assert lan.open() == [("eth1", INET)]
 
 
 def test_it_dials_the_sender_at_the_announced_port_from_the_address_of_the_interface(lan: Lan) -> None:
