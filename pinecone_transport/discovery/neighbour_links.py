@@ -128,7 +128,7 @@ class NeighbourLinks:
     def _lost(self, link: TcpLink) -> None:
         dial = self._dialled.pop(link, None)
         if dial is not None:  # else it was up, and `link_down` comes
-            self._ended(dial, "the link did not come up")
+            self._ended(dial, "")  # the node knows why the link did not come up
 
     def _failed(self, reason: Failure, dial: NeighbourDial) -> None:
         if self._connecting.pop(dial, None) is not None:  # else it was cancelled

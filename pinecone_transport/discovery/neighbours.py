@@ -254,7 +254,10 @@ class Neighbours:
         return made
 
     def dial_ended(self, dial: NeighbourDial, reason: str, now: float) -> None:
-        """Note that a dial brought no link, and why, for people; other addresses of the same node are tried at once."""
+        """Note that a dial brought no link, and why, for people; other addresses of the same node are tried at once.
+
+        An empty reason leaves it to the node to say why the link did not come up.
+        """
         neighbour = self._dialled(dial)
         if neighbour is None or neighbour.links:
             return
