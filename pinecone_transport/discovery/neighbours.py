@@ -73,11 +73,14 @@ class _Neighbour:
         tried: Those of them that failed since the last wait.
         links: To it, each with whether it is this source's own.
         not_before: When it may be dialled.
+        dialling: The address that is being dialled.
+        dialled: The one that was dialled last.
     """
 
     __slots__ = (
         "addresses",
         "delay",
+        "dialled",
         "dialling",
         "failures",
         "heard_at",
@@ -105,6 +108,7 @@ class _Neighbour:
         self.reason = ""
         self.unwanted = False
         self.dialling: HostPort | None = None
+        self.dialled: HostPort | None = None
 
     @property
     def idle(self) -> bool:
@@ -249,7 +253,7 @@ class Neighbours:
             address = neighbour.next_address()
             if address is None or not self._dials.take(now):
                 break
-            neighbour.dialling = address
+            neighbour.dialling = neighbour.dialled = address
             made.append(NeighbourDial(neighbour.key, neighbour.zone, address))
         return made
 
@@ -353,10 +357,11 @@ class Neighbours:
             self._known.pop((neighbour.key, neighbour.zone), None)
 
     def _candidate(self, neighbour: _Neighbour) -> Candidate:
-        addresses = [link.address for link in neighbour.links] or [str(address) for address in neighbour.addresses]
+        # Of several addresses the one for which the node may know why there is no link.
+        known = sorted(neighbour.addresses, key=lambda address: address != neighbour.dialled)
         return Candidate(
             source=self._source,
-            address=addresses[0] if addresses else "",
+            address=next((link.address for link in neighbour.links), None) or str(known[0]),
             key=neighbour.key,
             state=neighbour.state(),
             reason="" if neighbour.links else neighbour.reason,

@@ -342,6 +342,15 @@ def test_a_candidate_shows_where_and_when_it_was_heard(lan: Lan) -> None:
     assert lan.candidate().address == "192.0.2.7:50000"
 
 
+def test_a_candidate_with_several_addresses_shows_the_one_dialled_last(lan: Lan) -> None:
+    lan.heard()
+    lan.clock.advance(0.1)
+    lan.heard(address=IPV6)
+    assert lan.candidate().address == str(IPV4)
+    assert lan.dials() == [IPV6]
+    assert lan.candidate().address == str(IPV6)
+
+
 def test_the_end_of_an_unknown_link_is_ignored(lan: Lan) -> None:
     lan.down(link(outbound=True))
     assert lan.neighbours.candidates() == []
