@@ -42,11 +42,7 @@ def main() -> int:
     before = machine()
     console.print(before, highlight=False)
     began = time.monotonic()
-    try:
-        cases = measure_all(options.plan, options.rows, HERE, console.print)
-    except ProcessFailedError as error:
-        console.print(f"[red]{error}[/red]")
-        return 1
+    cases, failures = measure_all(options.plan, options.rows, HERE, console.print)
     minutes = (time.monotonic() - began) / 60
     console.print(terminal_table(cases, f"Median of {options.plan.repetitions}; {minutes:.1f} minutes"))
     console.print(machine(), highlight=False)
@@ -60,16 +56,30 @@ def main() -> int:
             f"After: {machine()}. {minutes:.0f} minutes, {options.plan.repetitions} repetitions.",
         ]
         write_markdown(cases, about, options.markdown)
-    return 0
+    for failure in failures:
+        console.print(f"[red]{failure}[/red]")
+    return 1 if failures else 0
 
 
-def measure_all(plan: Plan, rows: Container[int], folder: Path, say: Callable[[str], None]) -> list[Case]:
-    """Measure rows with the programs in a folder; return their cases in the order of the rows."""
+def measure_all(
+    plan: Plan, rows: Container[int], folder: Path, say: Callable[[str], None]
+) -> tuple[list[Case], list[str]]:
+    """Measure rows with the programs in a folder; return their cases in the order of the rows, and what failed."""
     cases: list[Case] = []
+    failures: list[str] = []
     for group in GROUPS:
-        with Bench(plan, folder, say) as bench:
-            cases += group(bench, rows)
-    return sorted(cases, key=lambda case: case.row)
+        began = time.monotonic()
+        name = group.__module__.rpartition(".")[2]
+        try:
+            with Bench(plan, folder, say) as bench:
+                measured = group(bench, rows)
+        except ProcessFailedError as error:
+            failures.append(f"{name}: {error}")
+            continue
+        if measured:
+            say(f"{name}: {time.monotonic() - began:.0f} s")
+        cases += measured
+    return sorted(cases, key=lambda case: case.row), failures
 
 
 def read_options() -> argparse.Namespace:

@@ -70,7 +70,10 @@ def compare(folder: Path, rows: Sequence[int], rounds: int, console: Console) ->
         console.print(f"round {number_of_round + 1} of {rounds}", highlight=False)
         order = [folder, HERE] if number_of_round % 2 == 0 else [HERE, folder]
         for each in order:
-            for case in measure_all(plan, rows, each, lambda _: None):
+            cases, failures = measure_all(plan, rows, each, lambda _: None)
+            for failure in failures:
+                console.print(f"[red]{failure}[/red]")
+            for case in cases:
                 kept = measured[each].setdefault((case.row, case.name), case)
                 if kept is not case:
                     kept.values += case.values

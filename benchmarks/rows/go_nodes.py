@@ -55,17 +55,16 @@ def _go_relays(bench: Bench) -> list[Case]:
             for direction, case in goodput.items():
                 case.add(own.move(direction).rate, theirs.move(direction).rate)
             sent_after, again_after = _sent(client, server)
-            repeated.add(100 * (again_after - again) / (sent_after - sent))
+            repeated.add(100 * (again_after - again) / max(sent_after - sent, 1))
         cases += [*goodput.values(), repeated]
     return cases
 
 
 def _sent(*ends: End) -> tuple[int, int]:
-    """Return how many packets the ends have sent, and how many of them again."""
+    """Return how many packets the ends have sent in either kind of session, and how many of them again over µTP."""
     counters = [end.process.ask("state")["counters"]["session"] for end in ends]
-    return sum(each.get("packets sent", 0) for each in counters), sum(
-        each.get("packets repeated", 0) for each in counters
-    )
+    sent = sum(each.get("packets sent", 0) + each.get("QUIC packets sent", 0) for each in counters)
+    return sent, sum(each.get("packets repeated", 0) for each in counters)
 
 
 def _go_end(bench: Bench, sessions: str, kind: str) -> list[Case]:
