@@ -103,19 +103,21 @@ class Bench:
         self._processes.callback(process.stop)
         return process
 
-    def body_for(self, move: Callable[[int], float], longest: int = 2000 * MEGABYTE) -> int:
+    def body_for(self, move: Callable[[int], float], longest: int, share: float) -> int:
         """Return the length of a body that takes as long as the plan wants.
 
         Args:
             move: Moves so many bytes and returns the seconds that took.
             longest: Bytes.
+            share: Of the plan's seconds.
         """
+        seconds = share * self.plan.seconds
         length = self.plan.least_body
         took = move(length)
-        while took < self.plan.seconds / 8 and length < longest:
+        while took < seconds / 8 and length < longest:
             length = min(4 * length, longest)
             took = move(length)
-        return max(min(int(length / took * self.plan.seconds), longest), self.plan.least_body)
+        return max(min(int(length / took * seconds), longest), self.plan.least_body)
 
     def _kept(self, end: _E) -> _E:
         self._processes.callback(end.process.stop)

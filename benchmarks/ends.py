@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple, final
@@ -163,7 +163,7 @@ class Go(End):
         """Make a request to each server, which must be one that was not asked before."""
         return [float(self._request(server, method="GET", path="/ping", timeout=10.0)["seconds"]) for server in servers]
 
-    def probe(self, keys: Sequence[str], timeout: float) -> int:
+    def probe(self, keys: Collection[str], timeout: float) -> int:
         """Begin to ask nodes whether they are there; the answer to the command comes when all are."""
         return self.process.begin("probe", keys=list(keys), timeout=timeout)
 

@@ -7,11 +7,14 @@ from typing import Final, NamedTuple, final
 
 from benchmarks.bench import Bench
 from benchmarks.cases import MEGABYTE
-from benchmarks.ends import End, Moved
+from benchmarks.ends import End, Go, Moved
 from benchmarks.processes import Process
 
+LONGEST: Final = 2000 * MEGABYTE
 GO_LONGEST: Final = 64 * 1024 * 1024
 """Bytes that a Go peer sends at most."""
+GO_SHARE: Final = 0.6
+"""Of the time that a body of ours takes: between Go nodes the rate is the same from the first megabyte on."""
 
 
 class Cost(NamedTuple):
@@ -39,19 +42,27 @@ class Path:
         server: Who serves.
         relays: Who is between them.
         longest: Bytes of a body.
+        share: Of the time that bodies are to take.
 
     Attributes:
         server: Where the server is.
     """
 
     def __init__(
-        self, client: End, server: End, relays: tuple[Process, ...] = (), longest: int = 2000 * MEGABYTE
+        self,
+        client: End,
+        server: End,
+        relays: tuple[Process, ...] = (),
+        *,
+        longest: int = LONGEST,
+        share: float = 1.0,
     ) -> None:
         self.client: Final = client
         self.server: Final = server.servers[0]
         self._ends: Final = (client.process, server.process)
         self._relays: Final = relays
         self._longest: Final = longest
+        self._share: Final = share
         self._bodies: Final[dict[str, int]] = {}
 
     def warm_up(self, bench: Bench, *directions: str, body: int | None = None) -> None:
@@ -65,7 +76,7 @@ class Path:
             def move(length: int, direction: str = direction) -> float:
                 return self._move(direction, length).seconds
 
-            self._bodies[direction] = bench.body_for(move, self._longest)
+            self._bodies[direction] = bench.body_for(move, self._longest, self._share)
 
     def move(self, direction: str) -> Cost:
         """Move a large body, ``up`` or ``down``."""
@@ -109,4 +120,9 @@ def go_line(bench: Bench, links: int, sessions: str = "quic", between: Callable[
         nodes.append(bench.go(peers=[nodes[-1].address]))
     address = between(nodes[-1].address) if between is not None else nodes[-1].address
     client = bench.go(sessions, [address])
-    return Path(client, nodes[0], tuple(node.process for node in nodes[1:]), GO_LONGEST)
+    return go_path(client, nodes[0], *(node.process for node in nodes[1:]))
+
+
+def go_path(client: Go, server: Go, *relays: Process) -> Path:
+    """Return the path between two Go peers."""
+    return Path(client, server, relays, longest=GO_LONGEST, share=GO_SHARE)

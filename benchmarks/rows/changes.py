@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Container
-from contextlib import suppress
 from typing import Final, NamedTuple, final
 
 from benchmarks.bench import Bench
@@ -56,24 +55,26 @@ def measure(bench: Bench, wanted: Container[int]) -> list[Case]:
     """Measure those of the rows that are wanted."""
     cases: list[Case] = []
     if 16 in wanted:
-        cases += [_line(bench, count) for count in LINES]
+        cases += _lines(bench)
     if 17 in wanted:
         cases += _diamonds(bench)
     return cases
 
 
-def _line(bench: Bench, count: int) -> Case:
-    case = Case(16, f"a line of {count} nodes, all pairs answered", "s", times_at_most(1), "Go")
+def _lines(bench: Bench) -> list[Case]:
+    cases = {
+        count: Case(16, f"a line of {count} nodes, all pairs answered", "s", times_at_most(1), "Go") for count in LINES
+    }
     for repetition in range(bench.plan.repetitions):
-        bench.say(f"row 16, {count} nodes: {repetition + 1} of {bench.plan.repetitions}")
-        with Bench(bench.plan, bench.folder, bench.say) as once:
-            own = _own_line(once, count)
-        theirs = None
+        bench.say(f"row 16: {repetition + 1} of {bench.plan.repetitions}")
+        theirs: dict[int, float] = {}
         if bench.has_go:
             with Bench(bench.plan, bench.folder, bench.say) as once:
-                theirs = _go_line(once, count)
-        case.add(own, theirs)
-    return case
+                theirs = _go_lines(once)
+        for count, case in cases.items():
+            with Bench(bench.plan, bench.folder, bench.say) as once:
+                case.add(_own_line(once, count), theirs.get(count))
+    return list(cases.values())
 
 
 def _own_line(bench: Bench, count: int) -> float:
@@ -90,17 +91,26 @@ def _own_line(bench: Bench, count: int) -> float:
     return time.monotonic() - began
 
 
-def _go_line(bench: Bench, count: int) -> float:
-    nodes: list[Go] = [bench.go("probes", hop_limiting=False) for _ in range(count)]
-    keys = [node.process.ready["key"] for node in nodes]
-    began = time.monotonic()
-    for number in _in_any_order(count):
-        nodes[number].process.ask("connect", address=nodes[number - 1].address)
-    asked = [node.probe([key for key in keys if key != node.process.ready["key"]], GO_PATIENCE) for node in nodes]
-    for node, number in zip(nodes, asked, strict=True):
-        with suppress(ProcessFailedError):  # then it is longer than our patience
-            node.process.answer(number)
-    return time.monotonic() - began
+def _go_lines(bench: Bench) -> dict[int, float]:
+    """Start the lines side by side, since they do little; return the seconds of each."""
+    lines = {count: [bench.go("probes", hop_limiting=False) for _ in range(count)] for count in LINES}
+    asked: dict[int, list[tuple[Go, int]]] = {}
+    before: dict[int, float] = {}
+    for count, nodes in lines.items():
+        began = time.monotonic()
+        for number in _in_any_order(count):
+            nodes[number].process.ask("connect", address=nodes[number - 1].address)
+        keys = {node.process.ready["key"] for node in nodes}
+        before[count] = time.monotonic() - began
+        asked[count] = [(node, node.probe(keys - {node.process.ready["key"]}, GO_PATIENCE)) for node in nodes]
+    return {count: before[count] + max(_go_seconds(*each) for each in probes) for count, probes in asked.items()}
+
+
+def _go_seconds(node: Go, number: int) -> float:
+    try:
+        return float(node.process.answer(number)["seconds"])
+    except ProcessFailedError:  # it takes longer than our patience
+        return GO_PATIENCE
 
 
 def _in_any_order(count: int) -> list[int]:

@@ -14,6 +14,7 @@ SMALL: Final = 1416
 PAYLOADS: Final = {SMALL: 200_000.0, 8192: 500.0, 60_000: 700.0}
 """Payload in bytes, and the goal: frames/s for the small one, else MB/s of payload."""
 FLOWS: Final = {"one busy pair": 1, "four pairs, interleaved": 4}
+LEAST_SECONDS: Final = 0.3
 SETTLING: Final = 0.2
 """Seconds from the first frame to where counting begins."""
 GO: Final = "a Go relay"
@@ -73,7 +74,7 @@ def measure(bench: Bench, wanted: Container[int]) -> list[Case]:
     if bench.has_go:
         peer = bench.go()
         go = Relay(bench, peer.process, peer.address, peer.process.ready["key"])
-    seconds = max(bench.plan.seconds, 0.3)
+    seconds = max(0.6 * bench.plan.seconds, LEAST_SECONDS)
     cases: dict[str, Case] = {}
     least = Case(9, "a Twisted program that passes bytes on unread", "MB/s")
     for repetition in range(bench.plan.repetitions):

@@ -8,7 +8,7 @@ from typing import Final
 from benchmarks.bench import Bench
 from benchmarks.cases import MEGABYTE, Case, at_most, times_at_least
 from benchmarks.ends import End
-from benchmarks.path import GO_LONGEST, Path
+from benchmarks.path import GO_LONGEST, Path, go_path
 
 RELAYS: Final = (1, 3)
 KINDS: Final = {"quic": "QUIC", "utp": "µTP"}
@@ -40,7 +40,7 @@ def _go_relays(bench: Bench) -> list[Case]:
         processes = tuple(relay.process for relay in relays)
         server, client = bench.own(peers=[first]), bench.own(peers=[last])
         own = Path(client, server, processes)
-        theirs = Path(bench.go("quic", [last]), bench.go("quic", [first]), processes, GO_LONGEST)
+        theirs = go_path(bench.go("quic", [last]), bench.go("quic", [first]), *processes)
         for path in (own, theirs):
             path.warm_up(bench, *DIRECTIONS)
         title = f"{count} Go relay{'s' if count > 1 else ''}"
@@ -70,10 +70,10 @@ def _sent(*ends: End) -> tuple[int, int]:
 def _go_end(bench: Bench, sessions: str, kind: str) -> list[Case]:
     """Measure our end and a Go end directly beside one another, whoever dials."""
     go_server, own_server = bench.go(sessions), bench.own(session=sessions)
-    theirs = Path(bench.go(sessions, [go_server.address]), go_server, (), GO_LONGEST)
+    theirs = go_path(bench.go(sessions, [go_server.address]), go_server)
     paths = {
-        "we dial": Path(bench.own(session=sessions, peers=[go_server.address]), go_server, (), GO_LONGEST),
-        "Go dials": Path(bench.go(sessions, [own_server.address]), own_server, (), GO_LONGEST),
+        "we dial": Path(bench.own(session=sessions, peers=[go_server.address]), go_server, longest=GO_LONGEST),
+        "Go dials": Path(bench.go(sessions, [own_server.address]), own_server, longest=GO_LONGEST),
     }
     for path in (theirs, *paths.values()):
         path.warm_up(bench, *DIRECTIONS, body=UTP_BODY if sessions == "utp" else None)

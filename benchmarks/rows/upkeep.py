@@ -20,6 +20,9 @@ STREAMS: Final = 1000
 DIALLERS: Final = 5
 """Nodes that open them: a key may have 256."""
 
+MEMORY_REPETITIONS: Final = 3
+"""It is nearly the same each time."""
+
 BUSY_LINKS: Final = 16
 BUSY_ROUTES: Final = 4000
 BOOTSTRAP_INTERVAL: Final = 5.0
@@ -46,8 +49,8 @@ def _memory(bench: Bench) -> list[Case]:
     links = Case(11, f"{LINKS} links", "MB", at_most(100))
     routes = Case(11, f"{ROUTES:,} routes", "MB", at_most(220))
     streams = Case(11, f"{STREAMS:,} open streams", "MB", at_most(220))
-    for repetition in range(bench.plan.repetitions):
-        bench.say(f"row 11: {repetition + 1} of {bench.plan.repetitions}")
+    for repetition in range(MEMORY_REPETITIONS):
+        bench.say(f"row 11: {repetition + 1} of {MEMORY_REPETITIONS}")
         with Bench(bench.plan, bench.folder, bench.say) as once:
             idle.add(_idle_node(bench.folder))
             links.add(_with_links(once))
