@@ -48,14 +48,13 @@ def main() -> int:
     console.print(machine(), highlight=False)
     if options.json:
         write_json(cases, options.json)
-    if options.charts:
-        write_charts(cases, options.charts)
+    charts = write_charts(cases, options.charts) if options.charts else []
     if options.markdown:
         about = [
             f"Before: {before}.",
             f"After: {machine()}. {minutes:.0f} minutes, {options.plan.repetitions} repetitions.",
         ]
-        write_markdown(cases, about, options.markdown)
+        write_markdown(cases, about, options.markdown, charts)
     for failure in failures:
         console.print(f"[red]{failure}[/red]")
     return 1 if failures else 0

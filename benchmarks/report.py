@@ -56,8 +56,14 @@ def write_json(cases: Sequence[Case], path: Path) -> None:
     path.write_text(json.dumps([case.as_json() for case in cases], indent=1) + "\n", encoding="utf-8")
 
 
-def write_markdown(cases: Sequence[Case], about: Sequence[str], path: Path) -> None:
+def write_markdown(cases: Sequence[Case], about: Sequence[str], path: Path, charts: Sequence[Path] = ()) -> None:
     """Put the table between the two marks of a page that has them, in the place of the one before.
+
+    Args:
+        cases: The table.
+        about: Lines about the run.
+        path: The page.
+        charts: Pictures that are shown below the table, in the page's folder or below it.
 
     Raises:
         ValueError: The page does not have them.
@@ -67,7 +73,9 @@ def write_markdown(cases: Sequence[Case], about: Sequence[str], path: Path) -> N
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"{path} has no place for the table between {BEGIN} and {END}")
-    path.write_text(before + begin + "\n\n" + markdown(cases, about) + "\n" + end + after, encoding="utf-8")
+    pictures = "".join(f"\n![A chart of these figures]({_relative(chart, path)})\n" for chart in charts)
+    table = markdown(cases, about) + pictures
+    path.write_text(before + begin + "\n\n" + table + "\n" + end + after, encoding="utf-8")
 
 
 def markdown(cases: Sequence[Case], about: Sequence[str]) -> str:
@@ -75,6 +83,10 @@ def markdown(cases: Sequence[Case], about: Sequence[str]) -> str:
     lines = [*about, "", "| " + " | ".join(HEADINGS) + " |", "| " + " | ".join("---" for _ in HEADINGS) + " |"]
     lines += ["| " + " | ".join(_cells(case)) + " |" for case in cases]
     return "\n".join(lines) + "\n"
+
+
+def _relative(chart: Path, page: Path) -> str:
+    return chart.resolve().relative_to(page.resolve().parent).as_posix()
 
 
 def _cells(case: Case) -> tuple[str, ...]:

@@ -105,6 +105,13 @@ def test_a_page_gets_the_table_in_the_place_of_the_last_one(tmp_path: Path) -> N
         write_markdown([], [], page)
 
 
+def test_a_page_shows_the_charts_that_were_drawn(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(BEGIN + END)
+    write_markdown([measured()], [], page, write_charts([measured()], tmp_path))
+    assert "\n![A chart of these figures](benchmark-goodput.svg)\n" in page.read_text()
+
+
 def test_charts_show_each_case_with_its_value(tmp_path: Path) -> None:
     cases = [measured(times_at_least(1)), measured(more_at_most(1)), measured(at_most(1)), measured()]
     [path] = write_charts(cases, tmp_path)
