@@ -73,8 +73,9 @@ INTRODUCTIONS: Final = 3
 SYN_LENGTH: Final = HEADER_LENGTH + 2 + OPTIONS_LENGTH
 """Bytes of our SYN besides its payload."""
 
-_OLD: Final = 4 * MAX_AHEAD
-"""How far behind the newest a number may be: as old as a packet can be that others have overtaken on the way."""
+_FAR: Final = 4 * MAX_AHEAD
+"""How far a number may be from what is next, either way: as a packet's may that others have overtaken. More than
+`MAX_AHEAD` ahead it is of no use but for its acknowledgement."""
 
 RECEIVES_RUNS: Final = frozenset({State.ESTABLISHED, State.FIN_WAIT_1, State.FIN_WAIT_2})
 """The states in which data is expected."""
@@ -297,8 +298,10 @@ class Connection:
             else:
                 self._counters["implausible resets"] += 1
             return
-        behind = (self._receive_buffer.next_seq + MAX_AHEAD - packet.seq_nr) & 0xFFFF
-        if (advance > outstanding and (advance < 0x10000 - _OLD or self.state is State.SYN_RECEIVED)) or behind > _OLD:
+        behind = (self._receive_buffer.next_seq + _FAR - packet.seq_nr) & 0xFFFF
+        if (
+            advance > outstanding and (advance < 0x10000 - _FAR or self.state is State.SYN_RECEIVED)
+        ) or behind > 2 * _FAR:
             # Not from the far end, unless much was lost. A sender of data is told where we are.
             self._counters["implausible packets"] += 1
             if packet.type != ST_STATE:

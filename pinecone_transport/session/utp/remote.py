@@ -9,6 +9,7 @@ from pinecone_transport.session.budget import Budget
 from pinecone_transport.session.utp.congestion import Ledbat
 from pinecone_transport.session.utp.connection import ANSWER_DUE, Connection
 from pinecone_transport.session.utp.limits import UtpLimits
+from pinecone_transport.session.utp.packet import ST_RESET, UtpPacket
 from pinecone_transport.session.utp.rtt import RttEstimator
 
 
@@ -45,6 +46,21 @@ class Remote:
     def ready(self) -> bool:
         """Tell whether `take` would return packets, unless what was lost arrives after all."""
         return bool(self.control) or (bool(self.sending) and self.budget.has_room())
+
+    def connection_of(self, packet: UtpPacket) -> Connection | None:
+        """Return whose packet it is. Resets may carry the id of our packets: libutp's carry that of what it met."""
+        number = packet.connection_id
+        connection = self.connections.get(number)
+        if connection is None and packet.type == ST_RESET:
+            for near in (number - 1, number + 1):
+                one = self.connections.get(near & 0xFFFF)
+                if one is not None and one.send_id == number:
+                    return one
+        return connection
+
+    def is_near_connection(self, receive_id: int) -> bool:
+        """Tell whether a reset meant for a connection with this id would also be one for another: Go sends three."""
+        return any((receive_id + distance) & 0xFFFF in self.connections for distance in range(-2, 3))
 
     def longest_idle(self) -> Connection | None:
         """Return the open connection that has been idle for longest, or None if all are busy."""

@@ -85,7 +85,7 @@ class UtpSocket(Socket):
         ):
             raise LocalProtocolError("as many connections are open as the limits allow")
         receive_id = self._random.getrandbits(16)
-        while receive_id in remote.connections:
+        while remote.is_near_connection(receive_id):
             receive_id = (receive_id + 1) & 0xFFFF
         connection = self._open(key, remote, receive_id, None, now, largest_syn or self._limits.largest_packet)
         self._touch(connection, now)
@@ -186,7 +186,7 @@ class UtpSocket(Socket):
             self._receive_syn(key, decoded, now, events)
             return events
         remote = self._remotes.get(key)
-        connection = remote.connections.get(decoded.connection_id) if remote is not None else None
+        connection = remote.connection_of(decoded) if remote is not None else None
         if connection is not None:
             connection.receive(decoded, now, events)
             self._touch(connection, now)

@@ -988,6 +988,30 @@ def test_garbage_is_counted_and_nothing_else() -> None:
     assert far.socket.packets_to_send(far.key, 1000, far.now) == []
 
 
+@pytest.mark.parametrize("dialled", [True, False])
+def test_a_reset_may_carry_the_id_of_our_packets_as_libtorrents_does(dialled: bool) -> None:
+    far = Far()
+    if dialled:
+        far.answer()
+    else:
+        far.dial()
+    far.connection_id += 1 if dialled else -1
+    [event] = far.send(ST_RESET, 0, far.theirs - 1)
+    assert isinstance(event, StreamLost)
+    far.connection_id += 4
+    assert far.send(ST_RESET, 0, far.theirs - 1) == []
+
+
+def test_what_is_too_far_ahead_to_be_kept_still_acknowledges() -> None:
+    far = Far()
+    far.answer()
+    far.socket.write(far.stream, b"hello", far.now)
+    [data] = far.pull()
+    far.send(ST_DATA, far.next_seq + 300, data.seq_nr, b"far ahead")
+    assert far.socket.sessions()[0].packets_in_flight == 0
+    assert far.pull()[0].ack_nr == (far.next_seq - 1) & 0xFFFF
+
+
 def test_resets_with_guessed_numbers_do_not_end_a_stream() -> None:
     far = Far()
     far.dial()
@@ -1198,7 +1222,7 @@ def test_a_drawn_connection_id_that_is_taken_gives_way_to_the_next() -> None:
     for _ in range(3):
         socket.connect(LEFT_KEY, 0.0)
     syns = [decode_packet(packet) for packet in socket.packets_to_send(LEFT_KEY, 1000, 0.0)]
-    assert [syn.connection_id for syn in syns] == [0xFFFF, 0, 1]
+    assert [syn.connection_id for syn in syns] == [0xFFFF, 2, 5], "and is so far off that no three resets meet two"
 
 
 # Sharing
