@@ -20,15 +20,12 @@ from pinecone_transport.session.events import (
     StreamWritable,
 )
 from pinecone_transport.session.utp.extensions import (
-    COMPRESSED,
     EARLY,
     FRAGMENT,
     FRAGMENTS,
     OPTIONS,
-    OPTIONS_LENGTH,
     Fragment,
     Options,
-    compress,
     encode_fragment,
     encode_options,
     fragment_of,
@@ -36,20 +33,18 @@ from pinecone_transport.session.utp.extensions import (
 )
 from pinecone_transport.session.utp.limits import UtpLimits
 from pinecone_transport.session.utp.memory import Memories
+from pinecone_transport.session.utp.own_syn import OwnSyn
 from pinecone_transport.session.utp.packet import (
     BEGINNING,
     HEADER,
-    HEADER_LENGTH,
     NUMBERS,
     SELECTIVE_ACK,
     ST_DATA,
     ST_FIN,
     ST_RESET,
     ST_STATE,
-    ST_SYN,
     VERSION,
     UtpPacket,
-    encode_packet,
     encode_reset,
 )
 from pinecone_transport.session.utp.receive_buffer import MAX_AHEAD, ReceiveBuffer
@@ -69,9 +64,6 @@ ASKED_PATIENCE: Final = 1.0
 """Seconds that an acceptor whom the dialler has asked waits longer before it asks, so that not both ask."""
 INTRODUCTIONS: Final = 3
 """How often a dialler that has nothing to say repeats the packet that shows the acceptor that it is there."""
-
-SYN_LENGTH: Final = HEADER_LENGTH + 2 + OPTIONS_LENGTH
-"""Bytes of our SYN besides its payload."""
 
 _FAR: Final = 4 * MAX_AHEAD
 """How far a number may be from what is next, either way: as a packet's may that others have overtaken. More than
@@ -104,21 +96,17 @@ class Connection:
         "_asked_at",
         "_counters",
         "_data_kind",
-        "_early",
-        "_early_flags",
-        "_early_payload",
         "_heard_at",
         "_introductions",
         "_is_dialler",
-        "_largest_syn",
         "_limits",
         "_opened_at",
+        "_own_syn",
         "_patience",
         "_probed_at",
         "_receive_buffer",
         "_reply_micro",
         "_rtt",
-        "_syns",
         "_wake_at",
         "_wake_wanted_at",
         "_woken_at",
@@ -163,15 +151,11 @@ class Connection:
         self._advertised = limits.receive_window
         self._heard_at = self._probed_at = now
         self._asked_at = NEVER
-        self._largest_syn: Final = largest_syn
-        self._early = b""  # the beginning of our stream that our SYN carries …
-        self._early_flags = 0
-        self._early_payload = b""  # … and how it does
         self._answer: Options | None = None  # what our answer to a SYN says of us, if the SYN said something
         self.reported = syn is None
         self._reply_micro = 0
         self._introductions = 0
-        self._syns = 0
+        self._own_syn: Final = OwnSyn(receive_id, first_seq, largest_syn, limits) if syn is None else None
         self._woken_at = now - WAKE_INTERVAL
         self._wake_wanted_at = now
         self._wake_at = NEVER
@@ -387,11 +371,12 @@ class Connection:
         elif packet.type == ST_RESET:
             self._receive_reset(events)
         elif packet.type == ST_STATE:
-            if self._syns == 1:
+            assert self._own_syn is not None  # this waits for the answer to it
+            if self._own_syn.sends == 1:
                 self._rtt.add_sample(now - self._opened_at)
             options = self._negotiate(packet)
             if options is not None and options.flags & EARLY:
-                self.sender.buffer.skip(len(self._early))
+                self.sender.buffer.skip(len(self._own_syn.early))
             # The far end's first data carries the very number that its ST_STATE carries (§8).
             self._receive_buffer.next_seq = packet.seq_nr
             self._reply_micro = _micro(now, packet.timestamp)
@@ -493,7 +478,8 @@ class Connection:
         due = self.due
         self.due = 0
         if due & SYN_DUE:
-            return self._encode_syn(now_us)
+            assert self._own_syn is not None  # who dialled has one
+            return self._own_syn.encode(self.sender.buffer.peek(self._limits.early_bytes), now_us)
         if due & ANSWER_DUE:
             # Its number is that of our first data, though there is some already.
             answer = encode_options(self._answer) if self._answer is not None else b""
@@ -508,39 +494,6 @@ class Connection:
     def reset_packet(self) -> bytes:
         """Return an ST_RESET that the far end can tell from a guess."""
         return encode_reset(self.send_id, self.sender.buffer.next_seq, (self._receive_buffer.next_seq - 1) & 0xFFFF)
-
-    def _encode_syn(self, now_us: int) -> bytes:
-        """Return our SYN, each time with the same payload, so that it is clear what was taken if it was."""
-        limits = self._limits
-        if not self._syns:
-            self._begin()
-        self._syns += 1
-        extensions = ((OPTIONS, encode_options(Options(FRAGMENTS | self._early_flags, limits.largest_packet))),)
-        return encode_packet(
-            UtpPacket(
-                ST_SYN,
-                self.receive_id,
-                now_us,
-                0,
-                limits.receive_window,
-                self.syn_seq,
-                0,
-                extensions,
-                self._early_payload,
-            )
-        )
-
-    def _begin(self) -> None:
-        """Decide what of our stream our SYN carries: all that fits, compressed where it does not else."""
-        early = payload = self.sender.buffer.peek(self._limits.early_bytes)
-        flags = EARLY if early else 0
-        if len(early) > self._largest_syn - SYN_LENGTH:
-            payload = compress(early)
-            flags = EARLY | COMPRESSED
-            if len(payload) > self._largest_syn - SYN_LENGTH:
-                early = payload = b""
-                flags = 0
-        self._early, self._early_payload, self._early_flags = early, payload, flags
 
     def _encode(self, kind: int, seq_nr: int, now_us: int, extension: int, content: bytes) -> bytes:
         """Return a packet but for its payload; the extension is left out if it is empty."""
