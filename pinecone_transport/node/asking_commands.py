@@ -45,6 +45,9 @@ def _ask(control_socket: str | None, command: str, **arguments: Any) -> dict[str
         raise sentence(error) from error
 
 
+_PIPE_WIDTH: Final = 200
+
+
 def _print(answer: dict[str, Any], as_json: bool, view: str) -> None:
     """Print an answer as JSON, or by the function of `overlay_views` of this name."""
     if as_json:
@@ -54,7 +57,10 @@ def _print(answer: dict[str, Any], as_json: bool, view: str) -> None:
 
     from pinecone_transport.node import overlay_views
 
-    getattr(overlay_views, view)(answer, Console(highlight=False))
+    console = Console(highlight=False)
+    if not console.is_terminal:  # nobody's window sets a limit to what a file or a pipe takes
+        console.width = _PIPE_WIDTH
+    getattr(overlay_views, view)(answer, console)
 
 
 @click.command()

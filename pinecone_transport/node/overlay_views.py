@@ -11,6 +11,7 @@ from rich.text import Text
 
 from pinecone_transport.node.view_text import duration, milliseconds, short, size
 
+_ROOM_FOR_KEYS: Final = 140
 _RIGHT: Final = frozenset({"port", "age", "received", "sent", "round trip", "failed", "sequence"})
 
 
@@ -24,7 +25,7 @@ def show_peers(report: Mapping[str, Any], console: Console) -> None:
                 link["way"],
                 link["address"],
                 link["direction"],
-                link["key"] or "shaking hands",
+                _key(link["key"], console) or "shaking hands",
                 duration(link["age"]),
                 size(link["bytes_received"]),
                 size(link["bytes_sent"]),
@@ -40,7 +41,7 @@ def show_peers(report: Mapping[str, Any], console: Console) -> None:
             (
                 found["source"],
                 found["address"],
-                found["key"] or "",
+                _key(found["key"], console),
                 found["state"],
                 found["reason"],
                 str(found["failures"] or ""),
@@ -65,7 +66,7 @@ def show_tree(report: Mapping[str, Any], console: Console) -> None:
         rows = (
             (
                 str(peer["port"]),
-                peer["key"],
+                _key(peer["key"], console),
                 "parent" if parent is not None and peer["port"] == parent["port"] else "",
                 "not announced yet" if peer["coordinates"] is None else _coordinates(peer["coordinates"]),
                 "" if peer["root"] in (None, root["key"]) else short(peer["root"]),
@@ -82,7 +83,7 @@ def show_routes(report: Mapping[str, Any], console: Console) -> None:
         return
     rows = (
         (
-            route["key"],
+            _key(route["key"], console),
             str(route["port"]),
             short(route["peer"]) if route["peer"] is not None else "gone",
             duration(route["age"]) + (", expired" if route["expired"] else ""),
@@ -100,6 +101,13 @@ def show_ping(report: Mapping[str, Any], console: Console) -> None:
     if report["request"] is not None:
         console.print(f"request answered in {milliseconds(report['request'])}")
     console.print(report["outcome"])
+
+
+def _key(key: str | None, console: Console) -> str:
+    """Return a key, or its beginning where a table has no room for all of it; nothing if it is not known."""
+    if key is None:
+        return ""
+    return key if console.width >= _ROOM_FOR_KEYS else short(key)
 
 
 def _coordinates(coordinates: list[int]) -> str:

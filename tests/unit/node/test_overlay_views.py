@@ -35,8 +35,8 @@ CANDIDATE = {
 }
 
 
-def shown(show: Callable[[Mapping[str, Any], Console], None], report: Mapping[str, Any]) -> str:
-    console = Console(width=220, highlight=False)
+def shown(show: Callable[[Mapping[str, Any], Console], None], report: Mapping[str, Any], width: int = 220) -> str:
+    console = Console(width=width, highlight=False)
     with console.capture() as captured:
         show(json.loads(json.dumps(report)), console)
     return captured.get()
@@ -99,3 +99,10 @@ def test_a_ping_is_shown_as_far_as_it_came() -> None:
         "silence",
     ]
     assert shown(show_ping, {**whole, "set_up": None, "request": None, "outcome": "not reached"}) == "not reached\n"
+
+
+def test_a_narrow_window_shows_the_beginnings_of_keys_and_keeps_each_link_on_its_line() -> None:
+    text = shown(show_peers, {"links": [LINK], "candidates": []}, width=100)
+    assert B[:16] + "…" in text
+    assert B[:17] not in text
+    assert len(text.splitlines()) == 6
