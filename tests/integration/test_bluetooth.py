@@ -2,84 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import DeferredList
 from twisted.internet.task import deferLater
-from twisted.web.client import readBody
-from twisted.web.resource import Resource
-from twisted.web.server import Site
 
-from pinecone_transport.discovery.bluetooth import BluetoothSource
 from pinecone_transport.discovery.bluetooth.bumble_backend import BumbleBackend
 from pinecone_transport.discovery.bluetooth.loop_thread import LoopThread
-from pinecone_transport.identity import Identity
-from pinecone_transport.node.config import NodeConfig
-from pinecone_transport.node.node import Node
-from pinecone_transport.node.source_plans import SourcePlan, Surroundings
+from tests.support.radio_nodes import RadioNode, body, until
 from tests.support.virtual_bluetooth import VirtualAir
-from twisted_endpoints import PineconeAgent, PineconeServerEndpoint
 
 
-class Content(Resource):
-    """Answers ``/N`` with N bytes."""
-
-    isLeaf = True
-
-    def render_GET(self, request) -> bytes:
-        return body(int(request.path[1:]))
-
-
-def body(length: int) -> bytes:
-    return hashlib.shake_256(b"radio").digest(length)
-
-
-class RadioNode:
-    """A node with a virtual controller and nothing else, which serves `Content`."""
-
-    def __init__(self, air: VirtualAir, thread: LoopThread, seed: int) -> None:
-        def plan(surroundings: Surroundings) -> list[SourcePlan]:
-            def make() -> BluetoothSource:
-                return BluetoothSource(
-                    surroundings.identity.key,
-                    surroundings.owner,
-                    make_backend=lambda: BumbleBackend(air.open_device, thread),
-                    admits=surroundings.admits,
-                    reactor=surroundings.reactor,
-                    clock=surroundings.clock,
-                )
-
-            return [SourcePlan("ble", None, make)]
-
-        self.node = Node(Identity(bytes([seed]) * 32), NodeConfig(), reactor, more_sources=plan)
-        self.node.startService()
-        self.agent = PineconeAgent(self.node)
-        PineconeServerEndpoint(self.node).listen(Site(Content()))
-
-    def get(self, other: RadioNode, length: int) -> Deferred[bytes]:
-        url = f"matrix://{other.node.identity.server_name}/{length}".encode()
-        return self.agent.request(b"GET", url, None, None).addCallback(readBody)
-
-    def links(self) -> list[dict]:
-        return [link for link in self.node.status()["links"] if link["key"] is not None]
-
-    @pytest_twisted.inlineCallbacks
-    def stop(self):
-        yield self.agent.pool.closeCachedConnections()
-        yield self.node.stopService()
-
-
-@pytest_twisted.inlineCallbacks
-def until(look):
-    """Wait until something is so."""
-    give_up_at = time.monotonic() + 30.0
-    while not look():
-        assert time.monotonic() < give_up_at, "it does not come about"
-        yield deferLater(reactor, 0.01, lambda: None)
+def node_in(air: VirtualAir, thread: LoopThread, seed: int) -> RadioNode:
+    return RadioNode(lambda: BumbleBackend(air.open_device, thread), seed)
 
 
 @pytest.fixture
@@ -112,7 +50,7 @@ def stop(*nodes: RadioNode):
 @pytest_twisted.inlineCallbacks
 def test_two_nodes_find_one_another_and_federate(thread):
     air = VirtualAir()
-    a, b = (RadioNode(air, thread, seed) for seed in (1, 2))
+    a, b = (node_in(air, thread, seed) for seed in (1, 2))
     yield until(lambda: both_up(a, b))
     assert (yield a.get(b, 100_000)) == body(100_000)
     assert (yield b.get(a, 100_000)) == body(100_000)
@@ -127,9 +65,8 @@ def test_two_nodes_find_one_another_and_federate(thread):
 def test_a_third_node_joins_through_the_second(thread):
     air = VirtualAir()
     air.separate(1, 3)
-    a, b, c = [RadioNode(air, thread, seed) for seed in (1, 2, 3)]
-    yield until(lambda: len(b.links()) == 2)
-    assert len(a.links()) == len(c.links()) == 1
+    a, b, c = [node_in(air, thread, seed) for seed in (1, 2, 3)]
+    yield until(lambda: [len(node.links()) for node in (a, b, c)] == [1, 2, 1])
     assert (yield a.get(c, 30_000)) == body(30_000)
     assert (yield c.get(a, 30_000)) == body(30_000)
     yield stop(a, b, c)
@@ -138,7 +75,7 @@ def test_a_third_node_joins_through_the_second(thread):
 @pytest_twisted.inlineCallbacks
 def test_nodes_all_within_reach_of_one_another_are_all_linked(thread):
     air = VirtualAir()
-    nodes = [RadioNode(air, thread, seed) for seed in (4, 5, 6)]
+    nodes = [node_in(air, thread, seed) for seed in (4, 5, 6)]
     yield until(lambda: all(len(node.links()) == 2 for node in nodes))
     yield stop(*nodes)
 
@@ -146,7 +83,7 @@ def test_nodes_all_within_reach_of_one_another_are_all_linked(thread):
 @pytest_twisted.inlineCallbacks
 def test_a_node_that_goes_away_and_returns_is_linked_again(thread):
     air = VirtualAir()
-    a, b = (RadioNode(air, thread, seed) for seed in (1, 2))
+    a, b = (node_in(air, thread, seed) for seed in (1, 2))
     yield until(lambda: both_up(a, b))
     yield in_air(thread, air.separate, 1, 2)
     yield until(lambda: not a.links() and not b.links())
@@ -159,11 +96,11 @@ def test_a_node_that_goes_away_and_returns_is_linked_again(thread):
 @pytest_twisted.inlineCallbacks
 def test_a_node_that_is_switched_off_and_on_is_linked_again(thread):
     air = VirtualAir()
-    a, b = (RadioNode(air, thread, seed) for seed in (1, 2))
+    a, b = (node_in(air, thread, seed) for seed in (1, 2))
     yield until(lambda: both_up(a, b))
     yield b.stop()
     yield until(lambda: not a.links())
-    b = RadioNode(air, thread, 2)
+    b = node_in(air, thread, 2)
     yield until(lambda: both_up(a, b))
     yield stop(a, b)
 
@@ -171,7 +108,7 @@ def test_a_node_that_is_switched_off_and_on_is_linked_again(thread):
 @pytest_twisted.inlineCallbacks
 def test_a_slow_link_carries_small_requests_while_a_transfer_runs(thread):
     air = VirtualAir(rate=50_000)
-    a, b = (RadioNode(air, thread, seed) for seed in (1, 2))
+    a, b = (node_in(air, thread, seed) for seed in (1, 2))
     yield until(lambda: both_up(a, b))
     (link,) = a.links()
     transfer = a.get(b, 400_000)

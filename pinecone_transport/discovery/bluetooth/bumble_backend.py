@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Final, TypeAlias, cast, final
 
 from bumble import hci
@@ -39,6 +40,7 @@ ADVERTISING_INTERVAL: Final = 200.0
 """Milliseconds."""
 ADVERTISE_AGAIN: Final = 5.0
 """Seconds after which a controller that would not advertise is asked again."""
+CLOSE_TIMEOUT: Final = 1.0
 TELL_INTERVAL: Final = 1.0
 """Seconds between two calls that tell of the same device."""
 MAX_TOLD: Final = 256
@@ -241,9 +243,11 @@ class BumbleBackend:
         self._quiet.set()
         if device is None:
             return
+        with suppress(TimeoutError):  # for who has hung up meanwhile, the controller has no answer
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                hanging_up = (connection.disconnect() for connection in list(device.connections.values()))
+                await asyncio.gather(*hanging_up, return_exceptions=True)
         async with asyncio.timeout(GATT_TIMEOUT):
-            for connection in list(device.connections.values()):
-                await connection.disconnect()
             await device.power_off()
         await self._close_device()
 
