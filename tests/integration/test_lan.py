@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from subprocess import DEVNULL, Popen
 
+import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
@@ -32,9 +33,13 @@ for number in range(3000):
 """Random datagrams of all lengths, as fast as they can be sent."""
 
 
+@pytest.fixture
+def namespaces() -> None:
+    require_namespaces()  # not in the next: pytest-twisted takes a skip there for a fault, from the second test on
+
+
 @pytest_twisted.async_yield_fixture
-async def lans() -> AsyncIterator[LanNetwork]:
-    require_namespaces()
+async def lans(namespaces: None) -> AsyncIterator[LanNetwork]:
     with LanNetwork("lan0", "lan1") as network:
         yield network
         await network.stop()

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+import pytest
 import pytest_twisted
 
 from tests.support.lan_network import LanNetwork, linked, until
 from tests.support.namespaces import require_namespaces
 
 
+@pytest.fixture
+def namespaces() -> None:
+    require_namespaces()  # not in the next: pytest-twisted takes a skip there for a fault, from the second test on
+
+
 @pytest_twisted.async_yield_fixture
-async def lans() -> AsyncIterator[LanNetwork]:
-    require_namespaces()
+async def lans(namespaces: None) -> AsyncIterator[LanNetwork]:
     with LanNetwork("lan0", "lan1") as network:
         yield network
         await network.stop()

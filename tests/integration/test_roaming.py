@@ -6,6 +6,7 @@ import itertools
 import os
 from collections.abc import AsyncIterator
 
+import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.task import LoopingCall, deferLater
@@ -21,9 +22,13 @@ FLAPPING = float(os.environ.get("PINECONE_TEST_FLAPPING", "7"))
 """Seconds; by hand a minute: PINECONE_TEST_FLAPPING=60."""
 
 
+@pytest.fixture
+def namespaces() -> None:
+    require_namespaces()  # not in the next: pytest-twisted takes a skip there for a fault, from the second test on
+
+
 @pytest_twisted.async_yield_fixture
-async def lans() -> AsyncIterator[LanNetwork]:
-    require_namespaces()
+async def lans(namespaces: None) -> AsyncIterator[LanNetwork]:
     with LanNetwork("lan0", "lan1") as network:
         yield network
         await network.stop()

@@ -17,9 +17,13 @@ LENGTH = 10_000_000
 LONGEST_PAUSE = 10.0
 
 
+@pytest.fixture
+def namespaces() -> None:
+    require_namespaces()  # not in the next: pytest-twisted takes a skip there for a fault, from the second test on
+
+
 @pytest_twisted.async_yield_fixture
-async def lans() -> AsyncIterator[LanNetwork]:
-    require_namespaces()
+async def lans(namespaces: None) -> AsyncIterator[LanNetwork]:
     with LanNetwork("lan0", "lan1") as network:
         yield network
         await network.stop()
