@@ -31,8 +31,8 @@ STAGGER: Final = 0.005
 FALLBACK_AFTER: Final = 1.0
 """Seconds that a node has to answer in the kind that it used last before the other is tried, too."""
 
-HANDICAP: Final = 0.25
-"""How much longer the native kind has, by what QUIC took, when QUIC is ahead with a node of our kind."""
+NATIVE_GRACE: Final = 0.05
+"""Seconds, and as long again as QUIC took, that the native kind has when QUIC is ahead with a node of our kind."""
 LARGEST_TO_UNKNOWN: Final = 1452
 """Bytes of a packet to a node that may speak QUIC: more is its end (§8)."""
 LATE_ANSWER: Final = 2.0
@@ -470,16 +470,18 @@ class Sessions:
             self._attempt_second(stream, stream.second, now)
 
     def _has_time_for_native(self, stream: _Stream, attempt: int, now: float) -> bool:
-        """Tell whether QUIC's answer, which overtook that of a node of our kind, waits a little for the native one.
+        """Tell whether QUIC's answer, if it is that of a node of our kind, waits a little for the native one.
 
-        A stream stays where it begins, and a native one is many times as fast.
+        That may have been lost while there was no way yet, so it is asked for again. A stream stays where it begins,
+        and a native one is many times as fast.
         """
         took = now - stream.dialled_at
         if Kind.UTP not in stream.attempts or took >= FALLBACK_AFTER or self._quic is None:
             return False
         stream.waits = self._quic.is_far_end_like_us(attempt)
         if stream.waits:
-            self._deadlines.schedule(stream.number, now + took * HANDICAP)
+            self._deadlines.schedule(stream.number, now + took + NATIVE_GRACE)
+            self._utp.wake(stream.key, now)
         return stream.waits
 
     def _opened(self, stream: _Stream, kind: Kind, now: float) -> None:
