@@ -138,11 +138,6 @@ class Peering:
         self._paused_at = _NEVER
 
     @property
-    def is_established(self) -> bool:
-        """Whether frames count."""
-        return self.state is PeeringState.ESTABLISHED
-
-    @property
     def queued_bytes(self) -> int:
         """Bytes of whole frames that wait to be written."""
         return self._protocol.size + self._traffic.size

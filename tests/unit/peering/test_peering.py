@@ -361,3 +361,56 @@ def test_frames_and_bytes_are_counted_by_direction_and_type(clock) -> None:
         assert counters[f"frames_{direction}_wakeup_broadcast"] == 0
     assert ours.bytes_out == theirs.bytes_in == 104 + 2 * len(encode_frame(traffic)) + len(encode_frame(bootstrap))
     assert ours.bytes_in == theirs.bytes_out == 104
+
+
+def test_a_peering_takes_its_opening_and_its_frames_out_of_a_buffer() -> None:
+    ours = Peering(identity(1), PeerType.REMOTE, 0.0)
+    frame = FrameFactory().traffic()
+    handshake = encode_handshake(identity(2))
+    data = bytearray(handshake + encode_frame(frame) + encode_frame(frame)[:-1])
+    ours.data_arrived(len(data), 0.0)
+    assert ours.receive_next(data, 0, 50, 0.0) == (50, [])
+    position, events = ours.receive_next(data, 50, len(data), 0.0)
+    assert (position, events) == (len(handshake), [HandshakeCompleted(identity(2).key)])
+    position, events = ours.receive_next(data, position, len(data), 0.0)
+    assert events == [frame]
+    assert ours.receive_next(data, position, len(data), 0.0) == (position, [])
+    assert ours.receive_next(data, position, position + 5, 0.0) == (position, [])
+    assert ours.bytes_in == len(data)
+
+
+def test_a_peering_that_failed_takes_whatever_comes_and_says_nothing() -> None:
+    ours = Peering(identity(1), PeerType.REMOTE, 0.0)
+    data = bytearray(104 * b"x")
+    position, [failed] = ours.receive_next(data, 0, len(data), 0.0)
+    assert position == len(data)
+    assert isinstance(failed, LinkFailed)
+    assert ours.receive_next(data, 0, len(data), 0.0) == (len(data), [])
+
+
+def test_nothing_is_heard_while_nothing_is_read_and_that_is_nobodys_fault() -> None:
+    clock = VirtualClock()
+    ours, _ = pair(clock)
+    heard_at = clock.now
+    ours.reading_paused(clock.advance(1.0))
+    clock.advance(4.5)
+    assert not [event for event in ours.handle_timer(clock.now) if isinstance(event, LinkFailed)]
+    ours.reading_resumed(clock.now)
+    assert ours.handle_timer(heard_at + 5.0 + 4.4) == []
+    [failed] = ours.handle_timer(heard_at + 5.0 + 4.5)
+    assert isinstance(failed, LinkFailed)
+
+
+def test_traffic_that_never_waits_here_is_counted_all_the_same() -> None:
+    clock = VirtualClock()
+    ours, _ = pair(clock)
+    written(ours, clock.now)
+    before = ours.bytes_out
+    ours.traffic_arrived(3, 300)
+    ours.traffic_sent(2, 200, clock.advance(2.0))
+    counters = ours.counters
+    assert (counters["frames_in_traffic"], counters["bytes_in_traffic"]) == (3, 300)
+    assert (counters["frames_out_traffic"], counters["bytes_out_traffic"]) == (2, 200)
+    assert ours.bytes_out == before + 200
+    assert ours.handle_timer(clock.advance(1.5)) == []
+    assert not ours.has_data_to_send()

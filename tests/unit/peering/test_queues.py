@@ -108,3 +108,21 @@ def test_all_flows_together_are_bounded_and_the_fullest_pays() -> None:
     assert queue.dropped > 0
     assert queue.room(small, SOURCE) < 8_000
     assert b"small" in drained(queue)
+
+
+def test_a_flow_is_half_empty_up_to_half_of_its_room() -> None:
+    queue = FairQueue(PeerType.REMOTE)
+    half = queue.room(key(1), SOURCE) // 2
+    queue.push(key(1), SOURCE, (bytes(half - 10), bytes(10)))
+    assert queue.is_half_empty(key(1), SOURCE)
+    queue.push(key(1), SOURCE, (b"x",))
+    assert not queue.is_half_empty(key(1), SOURCE)
+
+
+def test_frames_of_a_flow_come_together_as_they_come_one_by_one() -> None:
+    queue = FairQueue(PeerType.REMOTE)
+    queue.push(key(1), SOURCE)
+    assert len(queue) == 0
+    queue.push(key(1), SOURCE, (b"a", b"b"), (b"c",))
+    assert (len(queue), queue.size) == (2, 3)
+    assert drained(queue) == [b"ab", b"c"]
