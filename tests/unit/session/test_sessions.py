@@ -15,8 +15,7 @@ from pinecone_transport.session import Kind, Kinds, QuicLimits, Sessions, Stream
 from pinecone_transport.session.budget import Budgets
 from pinecone_transport.session.demux import is_syn, looks_like_quic, may_be_either
 from pinecone_transport.session.quic import QuicSocket
-from pinecone_transport.session.sessions import LATE_ANSWER, MOST_REMEMBERED, STAGGER
-from pinecone_transport.session.sessions import NATIVE_GRACE
+from pinecone_transport.session.sessions import LATE_ANSWER, MOST_REMEMBERED, NATIVE_GRACE, STAGGER
 from pinecone_transport.session.utp import UtpSocket
 from pinecone_transport.session.utp.remote import new_budget
 from tests.support.quic_link import HIGH, LOW
