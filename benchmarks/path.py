@@ -91,10 +91,16 @@ class Path:
         return self.client.move(direction, self.server, length)
 
 
-def https(bench: Bench) -> Path:
-    """Return plain HTTPS over TCP by Twisted."""
+def https(bench: Bench, relays: int = 0) -> Path:
+    """Return plain HTTPS over TCP by Twisted, through so many relays that pass bytes on."""
     server = bench.own(transport="https", listen=False)
-    return Path(bench.own(transport="https", listen=False), server)
+    address = server.servers[0].removeprefix("https://")
+    processes = []
+    for _ in range(relays):
+        processes.append(bench.python("forward", target=address))
+        address = processes[-1].ready["listen"]
+    server.servers[0] = f"https://{address}"
+    return Path(bench.own(transport="https", listen=False), server, tuple(processes))
 
 
 def own_line(bench: Bench, links: int, between: Callable[[str], str] | None = None) -> Path:

@@ -9,7 +9,6 @@ from typing import Final
 from benchmarks.bench import Bench
 from benchmarks.cases import Case, at_most, times_at_most
 from benchmarks.ends import End
-from benchmarks.path import Path
 
 LINKS: Final = (1, 2, 4)
 SETTLING: Final = 10.0
@@ -52,7 +51,7 @@ def _own(bench: Bench, links: int, count: int) -> tuple[End, list[str]]:
     for _ in range(links - 1):
         nodes.append(bench.own(max_links=253, max_links_per_address=253, peers=[nodes[-1].address]))
     servers = bench.own(nodes=count + 1, listen=False, peers=[nodes[-1].address])
-    return _warm(nodes[0], servers.servers, servers)
+    return _warm(nodes[0], servers.servers)
 
 
 def _go(bench: Bench, links: int, count: int) -> tuple[End, list[str]]:
@@ -60,7 +59,7 @@ def _go(bench: Bench, links: int, count: int) -> tuple[End, list[str]]:
     for _ in range(links - 1):
         nodes.append(bench.go(peers=[nodes[-1].address]))
     servers = [bench.go("quic", [nodes[-1].address]) for _ in range(count + 1)]
-    return _warm(nodes[0], [server.servers[0] for server in servers], servers[0])
+    return _warm(nodes[0], [server.servers[0] for server in servers])
 
 
 def _far(bench: Bench, count: int) -> tuple[End, list[str]]:
@@ -68,12 +67,12 @@ def _far(bench: Bench, count: int) -> tuple[End, list[str]]:
     throttle = bench.python("throttle")
     address = throttle.ask("open", target=client.address, delay=ROUND_TRIP / 2)["address"]
     servers = bench.own(nodes=count + 1, listen=False, peers=[address])
-    return _warm(client, servers.servers, servers)
+    return _warm(client, servers.servers)
 
 
-def _warm(client: End, servers: list[str], last: End) -> tuple[End, list[str]]:
-    """Ask one server, so that what the programs load when they are first used is there."""
-    Path(client, last).client.reach(servers[0])
+def _warm(client: End, servers: list[str]) -> tuple[End, list[str]]:
+    """Ask one server, so that what the programs load when they are first used is there; return the others."""
+    client.reach(servers[0])
     return client, servers[1:]
 
 

@@ -10,6 +10,7 @@ from benchmarks.cases import Case, Goal, at_most, more_at_most, percentile, time
 from benchmarks.path import Cost, Path, go_line, https, own_line
 
 LINKS: Final = (1, 2, 4)
+RELAYED: Final = (2, 4)
 WORKERS: Final = 32
 HTTPS: Final = "plain HTTPS"
 GO: Final = "Go with QUIC"
@@ -43,13 +44,16 @@ def measure(bench: Bench, wanted: Container[int]) -> list[Case]:
     go = {}
     if bench.has_go and {3, 6} & rows.keys():
         go = {links: go_line(bench, links) for links in _links(rows)}
+    relayed = {links: https(bench, links - 1) for links in RELAYED} if 2 in rows else {}
     directions = ("up", "down") if {1, 2, 3} & rows.keys() else ()
-    for path in (plain, *own.values(), *go.values()):
+    for path in (plain, *own.values(), *go.values(), *relayed.values()):
         path.warm_up(bench, *directions)
     for repetition in range(bench.plan.repetitions):
         bench.say(f"rows {', '.join(map(str, rows))}: {repetition + 1} of {bench.plan.repetitions}")
         for direction in directions:
             _goodput(direction, rows, plain, own, go)
+        for links, path in relayed.items():
+            rows[2].case("up, plain HTTPS, its bytes passed on", links, "MB/s", None, HTTPS).add(path.move("up").rate)
         if 6 in rows:
             _small(rows[6], bench, plain, own, go)
         if 8 in rows:
