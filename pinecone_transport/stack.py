@@ -433,9 +433,7 @@ class Stack:
 
     def _offer(self, run: Run, came_by: int, now: float, received: Received) -> None:
         """Offer what leaves by an idle link, queue what leaves by another."""
-        link = self._link_of_port.get(run.port)
-        if link is None:
-            return
+        link = self._link_of_port[run.port]
         record = self._links[link]
         offer = Offer(link, run, came_by)
         if record.blocked or record.peering.has_data_to_send():
