@@ -1,16 +1,18 @@
-"""A TCP link over a slow network: what it is given leaves in small pieces."""
+"""TCP links over real sockets; over a slow network what they are given leaves in small pieces."""
 
 import socket
 
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.python.failure import Failure
 
-from pinecone_transport.links import HostPort, Link, dial_tcp
+from pinecone_transport.links import HostPort, Link, TcpLink, dial_tcp, listen_tcp
 from pinecone_transport.peering.peering import BLOCKED_TIMEOUT
+from tests.support.nodes import eventually
 
 RATE = 20_000
 TICK = 0.1
@@ -46,6 +48,9 @@ class BusyOwner:
         self.write(link)
 
     def link_data(self, link: Link, data: bytes) -> None:
+        raise AssertionError("these links lend their buffers")
+
+    def link_received(self, link: Link, buffer: bytearray, fresh: int, end: int) -> int:
         raise AssertionError("nobody sends anything")
 
     def link_writable(self, link: Link) -> None:
@@ -84,3 +89,110 @@ async def test_a_busy_link_never_blocks_for_as_long_as_would_end_it() -> None:
     assert max(owner.longest_wait, still_waiting) < BLOCKED_TIMEOUT / 2
     assert owner.waits > 8
     assert 4 * RATE < readers[0].received < 12 * RATE
+
+
+PIECE = bytes(range(256)) * 40
+WHOLE = 7000
+"""Bytes that count as a frame here: what is less is left in the buffer."""
+
+
+class LendingOwner:
+    """Takes whole frames out of the buffers that its links lend."""
+
+    def __init__(self) -> None:
+        self.links: list[TcpLink] = []
+        self.received = bytearray()
+        self.leftover = 0
+        self.lost: list[type[BaseException]] = []
+        self.writable: list[Link] = []
+
+    def link_made(self, link: TcpLink) -> None:
+        self.links.append(link)
+
+    def link_data(self, link: Link, data: bytes) -> None:
+        raise AssertionError("these links lend their buffers")
+
+    def link_received(self, link: Link, buffer: bytearray, fresh: int, end: int) -> int:
+        assert end - fresh == self.leftover
+        used = end // WHOLE * WHOLE
+        self.received += buffer[:used]
+        self.leftover = end - used
+        return used
+
+    def link_writable(self, link: Link) -> None:
+        self.writable.append(link)
+
+    def link_lost(self, link: Link, reason: Failure) -> None:
+        self.lost.append(reason.type)
+
+
+class Pair:
+    """Two links that face each other; ``near`` dialled."""
+
+    def __init__(self) -> None:
+        self.near_owner, self.far_owner = LendingOwner(), LendingOwner()
+        self.port = listen_tcp(reactor, HostPort("127.0.0.1", 0), self.far_owner)
+
+    async def connect(self) -> None:
+        self.near = await dial_tcp(reactor, HostPort("127.0.0.1", self.port.getHost().port), self.near_owner)
+        await eventually(lambda: len(self.far_owner.links) == 1)
+        self.far = self.far_owner.links[0]
+
+    async def stop(self) -> None:
+        for link in (self.near, self.far):
+            link.abort()
+        await eventually(lambda: bool(self.near_owner.lost and self.far_owner.lost))
+        await self.port.stopListening()
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_written_arrives_whole_and_in_order_and_before_the_end() -> None:
+    pair = Pair()
+    await pair.connect()
+    numbered = [number.to_bytes(4, "big") + PIECE for number in range(7 * 256)]
+    # Far more than the kernel takes at once, in more pieces than one call takes, and one that is nearly all there is.
+    pair.near.write(numbered)
+    pair.near.write([bytes(WHOLE - len(b"".join(numbered)) % WHOLE)])
+    pair.near.close()
+    await eventually(lambda: bool(pair.far_owner.lost))
+    assert pair.far_owner.lost == [ConnectionDone]
+    assert bytes(pair.far_owner.received[: len(b"".join(numbered))]) == b"".join(numbered)
+    assert pair.far_owner.leftover == 0
+    await pair.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_lent_is_written_as_far_as_it_goes_at_once_and_never_before_what_waits() -> None:
+    pair = Pair()
+    await pair.connect()
+    pair.far.pause_reading()
+    sent = b""
+    taken = -1
+    while taken:
+        taken = pair.near.write_now([PIECE, memoryview(PIECE)])
+        sent += (2 * PIECE)[:taken]
+    # The kernel is full: what is written now waits, and nothing overtakes it.
+    pair.near.write([PIECE[-1:] * 2 * pair.near.write_limit])
+    assert not pair.near.writable
+    assert pair.near.write_now([b"too early"]) == 0
+    sent += PIECE[-1:] * 2 * pair.near.write_limit
+    pair.far.resume_reading()
+    await eventually(lambda: pair.near_owner.writable == [pair.near])
+    pair.near.write([bytes(WHOLE - len(sent) % WHOLE)])
+    await eventually(lambda: len(pair.far_owner.received) > len(sent))
+    assert bytes(pair.far_owner.received[: len(sent)]) == sent
+    await pair.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_lost_connection_is_told_to_both_owners_once_and_takes_nothing_any_more() -> None:
+    pair = Pair()
+    await pair.connect()
+    pair.far.abort()
+    pair.far.write([b"late"])
+    assert pair.far.write_now([b"late"]) == 0
+    await eventually(lambda: bool(pair.near_owner.lost and pair.far_owner.lost))
+    assert pair.near.write_now([b"late"]) == 0
+    pair.near.write([b"late"])
+    await pair.stop()
+    assert (len(pair.near_owner.lost), len(pair.far_owner.lost)) == (1, 1)

@@ -64,6 +64,16 @@ class StreamLinkTests(SynchronousTestCase):
         assert self.link.writable
         assert self.owner.names() == ["made", "writable"]
 
+    def test_reading_can_pause(self) -> None:
+        self.link.pause_reading()
+        assert self.transport.producerState == "paused"
+        self.link.resume_reading()
+        assert self.transport.producerState == "producing"
+
+    def test_it_takes_nothing_that_is_only_lent(self) -> None:
+        assert self.link.write_now([b"abc"]) == 0
+        assert self.transport.value() == b""
+
     def test_close_lets_the_transport_write_what_it_has(self) -> None:
         self.link.close()
         assert self.transport.producer is None
@@ -87,6 +97,8 @@ class StreamLinkTests(SynchronousTestCase):
         self.link.write([b"late"])
         self.link.close()
         self.link.abort()
+        self.link.pause_reading()
+        self.link.resume_reading()
         assert self.transport.value() == b""
         assert not self.transport.disconnecting
 
