@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -16,6 +17,7 @@ FINDING: Final = frozenset({"lan", "mdns", "ble"})
 """Sources that dial whom they have found, and not whom the configuration names."""
 
 _MAX_LINKS: Final = 253
+_ADAPTER: Final = re.compile(r"[A-Za-z0-9_]+|[a-z-]+:\S+")
 
 
 @attrs.frozen(kw_only=True)
@@ -25,6 +27,7 @@ class SourceConfig:
     Attributes:
         enabled: Whether it is used; None where nothing is said.
         interfaces: Names of the network interfaces that it keeps to; None for all.
+        adapter: Bluetooth adapter that it uses: BlueZ's name for it, or where bumble finds it; None for the usual one.
         allow: Keys that may peer by it, others may not; None for all.
         deny: Keys that may not peer by it, allowed or not.
         max_links: Links that there may be by it; None for as many as there may be in all.
@@ -33,6 +36,7 @@ class SourceConfig:
 
     enabled: bool | None = None
     interfaces: tuple[str, ...] | None = None
+    adapter: str | None = None
     allow: frozenset[PublicKey] | None = None
     deny: frozenset[PublicKey] = frozenset()
     max_links: int | None = None
@@ -93,6 +97,7 @@ def _parse_source(value: object, path: str) -> SourceConfig:
     return SourceConfig(
         enabled=_boolean(value.get("enabled"), f"{path}.enabled"),
         interfaces=_names(value.get("interfaces"), f"{path}.interfaces"),
+        adapter=_adapter(value.get("adapter"), f"{path}.adapter"),
         allow=parse_keys(value.get("allow"), f"{path}.allow"),
         deny=parse_keys(value.get("deny"), f"{path}.deny") or frozenset(),
         max_links=_number(value.get("max_links"), f"{path}.max_links"),
@@ -103,6 +108,12 @@ def _parse_source(value: object, path: str) -> SourceConfig:
 def _boolean(value: object, path: str) -> bool | None:
     if value is not None and not isinstance(value, bool):
         raise ConfigurationError(path, f"should be true or false, not {value!r}.")
+    return value
+
+
+def _adapter(value: object, path: str) -> str | None:
+    if value is not None and (not isinstance(value, str) or not _ADAPTER.fullmatch(value)):
+        raise ConfigurationError(path, f"should be an adapter, such as hci0, or usb:0 for bumble, not {value!r}.")
     return value
 
 

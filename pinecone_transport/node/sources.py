@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IListeningPort, IReactorFromThreads, IReactorTCP
 
 from pinecone_transport.discovery import Dial, Listener
+from pinecone_transport.discovery.bluetooth import DEFAULT_ADAPTER, BluetoothSource, backend_maker
 from pinecone_transport.discovery.dns_sd import DnsSdSource
 from pinecone_transport.discovery.multicast import LanSource
 from pinecone_transport.links import HostPort, WebSocketListen, WebSocketUrl, dial_tcp, listen_tcp
@@ -130,4 +131,26 @@ def _mdns(config: NodeConfig, surroundings: Surroundings) -> SourcePlan | None:
     return SourcePlan("mdns", options.apart_from_rules(), make)
 
 
-_PLANS: Final[tuple[Callable[[NodeConfig, Surroundings], Plan | None], ...]] = (_tcp, _websocket, _lan, _mdns)
+def _ble(config: NodeConfig, surroundings: Surroundings) -> SourcePlan | None:
+    options = config.source("ble")
+    if not options.enabled:
+        return None
+    try:
+        make_backend = backend_maker(options.adapter or DEFAULT_ADAPTER, surroundings.reactor)
+    except ModuleNotFoundError as error:
+        raise missing_package("sources.ble", "Bluetooth LE", error, "bluetooth") from None
+
+    def make() -> BluetoothSource:
+        return BluetoothSource(
+            surroundings.identity.key,
+            surroundings.owner,
+            make_backend=make_backend,
+            admits=surroundings.admits,
+            reactor=surroundings.reactor,
+            clock=surroundings.clock,
+        )
+
+    return SourcePlan("ble", options.apart_from_rules(), make)
+
+
+_PLANS: Final[tuple[Callable[[NodeConfig, Surroundings], Plan | None], ...]] = (_tcp, _websocket, _lan, _mdns, _ble)

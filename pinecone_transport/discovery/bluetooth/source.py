@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from random import SystemRandom
 from typing import Any, Final, final
@@ -42,6 +43,10 @@ class BluetoothSource:
         admits: Asked before each dial.
         reactor: For the waits.
         clock: Monotonic seconds.
+
+    Attributes:
+        name: ``ble``.
+        counters: What was ignored, by reason.
     """
 
     def __init__(
@@ -62,16 +67,12 @@ class BluetoothSource:
         self._reactor = reactor
         self._clock = clock
         self._devices: Final = Devices(NAME, own_key, SystemRandom())
+        self.counters: Final[Counter[str]] = self._devices.counters
         self._backend: BluetoothBackend | None = None
         self._psm: int | None = None
         self._links: Final[set[StreamLink]] = set()
         self._timer: IDelayedCall | None = None
         self._releases: Final[dict[str, IDelayedCall]] = {}
-
-    @property
-    def counters(self) -> dict[str, int]:
-        """What was ignored, by reason."""
-        return dict(self._devices.counters)
 
     # LinkSource
 

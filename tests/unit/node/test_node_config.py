@@ -125,6 +125,7 @@ def test_rules_about_peers_are_read() -> None:
             "sources": {
                 "lan": {"enabled": True, "interfaces": ["eth0"], "max_links": 0},
                 "tcp": {"allow": [], "deny": [KEY], "link_proof": True},
+                "ble": {"adapter": "hci1"},
                 "ws": None,
             },
         }
@@ -133,6 +134,7 @@ def test_rules_about_peers_are_read() -> None:
     assert (config.allow, config.deny, config.mesh_secret_file) == ({key}, frozenset(), "/etc/secret")
     assert config.source("lan") == SourceConfig(enabled=True, interfaces=("eth0",), max_links=0)
     assert config.source("tcp") == SourceConfig(allow=frozenset(), deny=frozenset({key}), link_proof=True)
+    assert config.source("ble") == SourceConfig(adapter="hci1")
     assert config.source("ws") == config.source("unheard of") == SourceConfig()
 
 
@@ -160,6 +162,8 @@ def test_peers_are_looked_for_only_where_that_is_wanted_and_not_switched_off() -
         ({"sources": {"lan": {"max_links": True}}}, "sources.lan.max_links", "a number from 0 to 253"),
         ({"sources": {"lan": {"interfaces": "eth0"}}}, "sources.lan.interfaces", "a list of interfaces"),
         ({"sources": {"lan": {"interfaces": [0]}}}, "sources.lan.interfaces", "a list of interfaces"),
+        ({"sources": {"ble": {"adapter": 0}}}, "sources.ble.adapter", "an adapter, such as hci0, or usb:0"),
+        ({"sources": {"ble": {"adapter": "../hci0"}}}, "sources.ble.adapter", "an adapter, such as hci0, or usb:0"),
         ({"sources": {"lan": {"allow": [""]}}}, "sources.lan.allow.0", "a key is 64"),
         ({"mesh_secret_file": 5}, "mesh_secret_file", "should be a path"),
     ],

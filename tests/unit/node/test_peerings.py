@@ -129,6 +129,23 @@ class PeeringsTests(SynchronousTestCase):
                 self.peerings(sources={"mdns": {"enabled": True}})
         assert str(raised.value) == "sources.mdns: DNS-SD needs zeroconf: pip install 'synapse-pinecone[mdns]'."
 
+    def test_bluetooth_is_used_only_if_that_is_asked_for(self) -> None:
+        assert "ble" not in self.peerings().counters()
+        for adapter in (None, "hci1", "usb:1"):
+            assert self.peerings(sources={"ble": {"enabled": True, "adapter": adapter}}).counters() == {"ble": {}}
+
+    def test_the_packages_that_bluetooth_needs_are_named_where_they_are_missing(self) -> None:
+        for adapter, package, module in (
+            ("hci0", "dbus_fast", "bluez_backend"),
+            ("usb:0", "bumble", "bumble_backend"),
+        ):
+            with patch.dict(sys.modules, {package: None}):
+                sys.modules.pop(f"pinecone_transport.discovery.bluetooth.{module}", None)
+                with pytest.raises(ConfigurationError) as raised:
+                    self.peerings(sources={"ble": {"enabled": True, "adapter": adapter}})
+            expected = f"sources.ble: Bluetooth LE needs {package}: pip install 'synapse-pinecone[bluetooth]'."
+            assert str(raised.value) == expected
+
     def test_a_source_that_is_made_anew_knows_the_links_that_there_are(self) -> None:
         peerings = self.peerings(sources={"lan": {"enabled": True}})
         peerings.listen()
