@@ -171,7 +171,7 @@ class L2capPort:
         self._socket = _le_socket(host)
         try:
             self._socket.listen(_BACKLOG)
-            self.psm: Final = _address_of(_call_with_address("getsockname", self._socket.fileno())[1])[1]
+            self.psm: Final = decode_address(_call_with_address("getsockname", self._socket.fileno())[1])[1]
         except OSError:
             self._socket.close()
             raise
@@ -188,7 +188,7 @@ class L2capPort:
         except OSError:  # it has gone again
             return
         accepted = socket.socket(_AF_BLUETOOTH, socket.SOCK_SEQPACKET, _BTPROTO_L2CAP, fileno=number)
-        peer = _address_of(raw)[0]
+        peer = decode_address(raw)[0]
         _transport(accepted, self._host, peer, self._reactor).connect(self._accept(peer))
 
     def connectionLost(self, reason: Failure) -> None:
@@ -233,7 +233,7 @@ class L2capConnector:
         try:
             self._socket = opened = _le_socket(self._host)
             self._peer = peer
-            raw = _address(peer, address_type, psm)
+            raw = encode_address(peer, address_type, psm)
             if _libc.connect(opened.fileno(), raw, len(raw)) and ctypes.get_errno() != errno.EINPROGRESS:
                 raise _error()
         except OSError as error:
@@ -292,7 +292,7 @@ def _le_socket(host: str) -> socket.socket:
     opened = socket.socket(_AF_BLUETOOTH, socket.SOCK_SEQPACKET, _BTPROTO_L2CAP)
     try:
         opened.setblocking(False)
-        raw = _address(host, LE_PUBLIC, 0)
+        raw = encode_address(host, LE_PUBLIC, 0)
         if _libc.bind(opened.fileno(), raw, len(raw)):
             raise _error()
         # It counts only before the socket listens or connects, and only once it is bound as one for LE.
@@ -303,13 +303,19 @@ def _le_socket(host: str) -> socket.socket:
     return opened
 
 
-def _address(address: str, address_type: int, psm: int) -> bytes:
-    """Return a ``struct sockaddr_l2``."""
+def encode_address(address: str, address_type: int, psm: int) -> bytes:
+    """Return a ``struct sockaddr_l2``, 14 bytes.
+
+    Args:
+        address: Such as ``C0:11:22:33:44:55``.
+        address_type: `LE_PUBLIC` or `LE_RANDOM`.
+        psm: 0 for any.
+    """
     device = bytes.fromhex(address.replace(":", ""))[::-1]
     return _SOCKADDR_L2.pack(_AF_BLUETOOTH, psm.to_bytes(2, "little"), device, bytes(2), address_type)
 
 
-def _address_of(raw: bytes) -> tuple[str, int]:
+def decode_address(raw: bytes) -> tuple[str, int]:
     """Return address and PSM of a ``struct sockaddr_l2``."""
     _, psm, device, _, _ = _SOCKADDR_L2.unpack(raw)
     return device[::-1].hex(":").upper(), int.from_bytes(psm, "little")

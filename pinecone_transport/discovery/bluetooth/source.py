@@ -9,6 +9,7 @@ from random import SystemRandom
 from typing import Any, Final, final
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
@@ -242,4 +243,6 @@ class BluetoothSource:
 
 
 def _sentence(reason: Failure) -> str:
+    if reason.check(TimeoutError, DeferredTimeoutError):
+        return "no answer in time"
     return reason.getErrorMessage() or type(reason.value).__name__

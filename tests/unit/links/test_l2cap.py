@@ -1,0 +1,185 @@
+"""L2CAP channels: real sockets that keep packets apart, without any Bluetooth."""
+
+from __future__ import annotations
+
+import socket
+import sys
+
+import pytest
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IReactorFDSet
+from twisted.internet.protocol import Protocol
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from pinecone_transport.links import StreamLink
+from pinecone_transport.links.l2cap import LE_RANDOM, L2capTransport, decode_address, encode_address
+from pinecone_transport.wire import PeerType
+
+MTU = 500
+
+
+@implementer(IReactorFDSet)
+class Watching(Clock):
+    """Knows who wants to read and to write, and does nothing by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.readers: set[object] = set()
+        self.writers: set[object] = set()
+        self.addReader, self.removeReader = self.readers.add, self.readers.discard
+        self.addWriter, self.removeWriter = self.writers.add, self.writers.discard
+
+
+class Recorder(Protocol):
+    def __init__(self) -> None:
+        self.data: list[bytes] = []
+        self.reason = None
+
+    def dataReceived(self, data: bytes) -> None:
+        self.data.append(data)
+
+    def connectionLost(self, reason) -> None:
+        self.reason = reason
+
+
+class Owner:
+    """A node, as links see it."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+
+    def link_made(self, link: StreamLink) -> None:
+        self.events.append("made")
+
+    def link_data(self, link: StreamLink, data: bytes) -> None:
+        self.events.append("data")
+
+    def link_writable(self, link: StreamLink) -> None:
+        self.events.append("writable")
+
+    def link_lost(self, link: StreamLink, reason) -> None:
+        self.events.append("lost")
+
+
+class Channel:
+    """One end as a transport, the other a plain socket."""
+
+    def __init__(self) -> None:
+        self.reactor = Watching()
+        ours, self.far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.far.setblocking(False)
+        self.transport = L2capTransport(ours, MTU, host="A", peer="B", reactor=self.reactor)
+        self.protocol = Recorder()
+        self.transport.connect(self.protocol)
+
+    def read(self) -> None:
+        reason = self.transport.doRead()
+        if reason is not None:
+            self.transport.connectionLost(Failure(reason))
+
+    def write_all(self) -> list[bytes]:
+        """Write while there is something to write; return the packets that come out at the far end."""
+        packets = []
+        while self.transport in self.reactor.writers:
+            assert self.transport.doWrite() is None
+            while True:
+                try:
+                    packets.append(self.far.recv(65536))
+                except BlockingIOError:
+                    break
+        return packets
+
+
+@pytest.fixture
+def channel():
+    channel = Channel()
+    yield channel
+    channel.far.close()
+    if not channel.transport.disconnected:
+        channel.transport.connectionLost(Failure(ConnectionDone()))
+
+
+def test_no_packet_is_longer_than_the_far_end_takes(channel):
+    data = bytes(range(256)) * 9
+    channel.transport.write(data[:100])
+    channel.transport.writeSequence([data[100:1000], data[1000:]])
+    packets = channel.write_all()
+    assert b"".join(packets) == data
+    assert max(map(len, packets)) == MTU
+
+
+def test_packets_become_a_stream_of_bytes(channel):
+    channel.far.send(b"a" * 4096)
+    channel.far.send(b"b")
+    channel.read()
+    channel.read()
+    channel.read()  # nothing is there
+    assert channel.protocol.data == [b"a" * 4096, b"b"]
+    assert channel.protocol.reason is None
+
+
+def test_the_far_end_closes(channel):
+    channel.far.close()
+    channel.read()
+    assert channel.protocol.reason.check(ConnectionDone)
+    assert channel.transport.fileno() == -1
+    assert not channel.reactor.readers
+    channel.transport.abortConnection()
+    channel.transport.write(b"nobody hears it")
+    assert channel.reactor.getDelayedCalls() == []
+
+
+def test_writing_to_nobody_ends_it(channel):
+    channel.far.close()
+    channel.transport.write(b"x")
+    assert isinstance(channel.transport.doWrite(), ConnectionLost)
+
+
+def test_what_waits_is_written_before_it_closes(channel):
+    channel.transport.write(b"last words")
+    channel.transport.loseConnection()
+    assert isinstance(channel.transport.doWrite(), ConnectionDone)
+    assert channel.far.recv(100) == b"last words"
+
+
+def test_abort_closes_at_once_but_not_from_inside(channel):
+    channel.transport.write(b"never sent")
+    channel.transport.abortConnection()
+    assert channel.protocol.reason is None
+    assert not channel.reactor.readers | channel.reactor.writers
+    channel.reactor.advance(0)
+    assert channel.protocol.reason.check(ConnectionAborted)
+    assert channel.far.recv(100) == b""
+
+
+def test_a_link_is_told_to_wait_while_the_radio_is_behind():
+    channel = Channel()
+    owner = Owner()
+    link = StreamLink(owner, peer_type=PeerType.BLUETOOTH, way="ble", address="B", outbound=True)
+    link.makeConnection(channel.transport)
+    link.write([bytes(4096)])
+    assert link.writable
+    link.write([b"x"])
+    assert not link.writable
+    channel.write_all()
+    assert link.writable
+    assert owner.events == ["made", "writable"]
+    channel.transport.connectionLost(Failure(ConnectionDone()))
+    channel.far.close()
+
+
+def test_addresses_are_shown():
+    channel = Channel()
+    assert (channel.transport.getHost().address, channel.transport.getPeer().address) == ("A", "B")
+    channel.transport.connectionLost(Failure(ConnectionDone()))
+    channel.transport.connectionLost(Failure(ConnectionDone()))  # a second time changes nothing
+    channel.far.close()
+
+
+def test_addresses_are_what_the_kernel_takes_them_for():
+    # struct sockaddr_l2: family 31, PSM, the address from its last byte on, channel 0, address type
+    raw = encode_address("C0:11:22:33:44:55", LE_RANDOM, 0x80)
+    assert raw == (31).to_bytes(2, sys.byteorder) + bytes.fromhex("8000 554433221 1c0 0000 02 00".replace(" ", ""))
+    assert decode_address(raw) == ("C0:11:22:33:44:55", 0x80)
