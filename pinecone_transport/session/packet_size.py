@@ -16,6 +16,8 @@ ORDINARY_SIZE: Final = 8192
 
 _PACKET_TIME: Final = 0.005
 """Seconds for which one packet should keep the path busy …"""
+_IDLE_PACKET_TIME: Final = 0.02
+"""… by the rate of a path that shows no queue, and so delivers no more than the window lets it …"""
 _LONGEST_PACKET_TIME: Final = 0.05
 """… and above which it is cut down to that at once."""
 _SHORTEST_SAMPLE: Final = 0.001
@@ -76,7 +78,8 @@ class PacketSize:
         fitting = int(rate * _PACKET_TIME)
         if not delayed:
             # The path may deliver more than was asked of it, but not less.
-            self._grow(max(fitting, ORDINARY_SIZE if now >= self._known_until else self._known))
+            idle = max(int(rate * _IDLE_PACKET_TIME), ORDINARY_SIZE)
+            self._grow(max(fitting, idle if now >= self._known_until else self._known))
         elif limited:
             self._known = max(min(_DOUBTS * fitting, max(fitting, ORDINARY_SIZE)), FIRST_SIZE)
             self._known_until = now + _KNOWN_FOR

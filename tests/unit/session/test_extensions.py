@@ -313,7 +313,7 @@ def test_an_owner_that_refuses_an_early_stream_resets_it() -> None:
 
 
 def test_packets_begin_small_and_grow_with_the_rate_to_what_the_far_end_takes() -> None:
-    for delay, largest in ((0.001, 59_946), (0.1, 8138)):
+    for delay, largest in ((0.001, 59_946), (0.1, 45_000)):
         link = VirtualLink(faults=Faults(delay=delay))
         link.recording = True
         left, right = link.connect()
@@ -334,13 +334,13 @@ def test_no_packet_is_larger_than_the_far_end_takes_unless_that_is_less_than_mak
         assert max(map(len, sent)) <= max(limit, MIN_SIZE)
 
 
-def test_a_packet_takes_five_milliseconds_of_what_the_path_delivers() -> None:
+def test_a_packet_takes_five_milliseconds_of_what_the_path_delivers_and_twenty_while_it_is_idle() -> None:
     size = PacketSize(60_000)
     now = 1.0
-    for rate, expected in ((10_000_000, 50_000), (100_000_000, 60_000)):
+    for rate, delayed, expected in ((2_000_000, False, 40_000), (10_000_000, True, 50_000), (20_000_000, True, 60_000)):
         for _ in range(10):
             now += 0.02
-            size.on_acknowledged(rate // 50, 0.02, limited=True, delayed=False, now=now)
+            size.on_acknowledged(rate // 50, 0.02, limited=True, delayed=delayed, now=now)
         assert size.size == pytest.approx(expected, abs=2)
     now += 0.02
     size.on_acknowledged(20_000, 0.02, limited=False, delayed=True, now=now)
