@@ -227,7 +227,8 @@ class Stack:
             self._peering_up(link, record, peering_events, now, received.events)
         received.consumed = passage.position if link in self._links else end
         for run in passage.runs.values():
-            self._offer(run, link, now, received)
+            if run.frames:  # else what it was made for has become too long
+                self._offer(run, link, now, received)
         return received
 
     def offer_taken(self, offer: Offer, taken: int, now: float, received: Received) -> bytes:

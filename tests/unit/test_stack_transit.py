@@ -8,7 +8,16 @@ import pytest
 
 from pinecone_transport.back_pressure import MAX_PAUSE
 from pinecone_transport.stack import LinkLost, Received, Stack
-from pinecone_transport.wire import NO_WATERMARK, TRAFFIC, Frame, PeerType, Watermark, encode_frame, encode_handshake
+from pinecone_transport.wire import (
+    MAX_FRAME_LENGTH,
+    NO_WATERMARK,
+    TRAFFIC,
+    Frame,
+    PeerType,
+    Watermark,
+    encode_frame,
+    encode_handshake,
+)
 from tests.support.frames import FrameFactory, identity, key
 
 NOW = 1000.0
@@ -109,6 +118,19 @@ def test_an_offer_for_a_link_that_is_gone_comes_to_nothing(node: Node) -> None:
     received = node.receive(0, traffic(PEERS[1].key))
     node.stack.remove_link(node.links[1], NOW)
     assert node.stack.offer_taken(received.offers[0], 0, NOW, received) == b""
+
+
+def test_nothing_is_offered_of_a_frame_that_becomes_too_long(node: Node) -> None:
+    # Nobody is nearer to a child of ours than we, so the frame goes on by key, and by a longer header.
+    child = (*node.stack.router.coordinates, 7)
+    fields = {"hop_limit": 9, "destination": child, "destination_key": PEERS[1].key, "source_key": key(9)}
+    overhead = len(encode_frame(Frame(TRAFFIC, **fields)))
+    received = node.receive(0, encode_frame(Frame(TRAFFIC, bytes(MAX_FRAME_LENGTH - overhead), **fields)))
+    assert received.offers == []
+    assert node.stack.router.counters["frame too long"] == 1
+    # Nothing was sent, so a keepalive is due as before.
+    node.stack.handle_timer(NOW + 3.0)
+    assert node.links[1] in node.stack.links_to_send()
 
 
 def test_half_a_frame_is_left_to_the_link(node: Node) -> None:
