@@ -45,7 +45,8 @@ class GoLikeSocket:
     def receive_packet(self, key: bytes, packet: bytes, now: float) -> list[object]:
         self._peer = key
         self.longest = max(self.longest, len(packet))
-        id_ = packet[6 : 6 + packet[5]] if packet[0] & 0x80 else packet[1:9]
+        length = self._configuration.connection_id_length
+        id_ = packet[6 : 6 + packet[5]] if packet[0] & 0x80 else packet[1 : 1 + length]
         if id_ not in self._by_id:
             taking = _Taking(
                 configuration=self._configuration, original_destination_connection_id=id_, takes=self._takes

@@ -34,7 +34,6 @@ BAD_CERTIFICATE: Final = 0x100 + 42
 CERTIFICATE_REQUIRED: Final = 0x100 + 116
 
 _MAX_HELD: Final = 16
-_UNIDIRECTIONAL: Final = 2
 _RECENTLY: Final = 0.1
 """Seconds for which a sign of life is no older than the question would be."""
 
@@ -188,10 +187,9 @@ class Connection:
                 events.append(StreamLost(stream.number, StreamTimeoutError("the link to the far end is gone")))
 
     def hold(self, now: float) -> None:
-        """Stand back for a dial of the far end's."""
-        if self.state is State.DIALLING:
-            self.state = State.HELD
-            self._held_until = now + self._limits.yield_time
+        """Stand back for a dial of the far end's; only of use while this dials."""
+        self.state = State.HELD
+        self._held_until = now + self._limits.yield_time
 
     def hurry(self, now: float) -> None:
         """The far end has another connection with us: this one has not long any more to become one."""
@@ -199,7 +197,7 @@ class Connection:
 
     def wake(self, now: float) -> None:
         """The way may be back: send again what had no answer."""
-        if self.state is not State.CLOSED and self.state is not State.HELD:
+        if self.state is not State.HELD:
             self.engine.resend(now)
 
     def ping(self, now: float) -> None:
@@ -319,8 +317,6 @@ class Connection:
 
     def _authenticate(self, now: float) -> None:
         """Compare the key of a far end that has proved to hold its certificate's. Source: §8."""
-        if self.state is not State.DIALLING and self.state is not State.ACCEPTING:
-            return
         certificates = self.engine.certificates()
         code, reason = BAD_CERTIFICATE, ""
         if len(certificates) != 1:
@@ -354,7 +350,7 @@ class Connection:
                 self._forget(stream)
                 events.append(StreamLost(stream.number, StreamResetError("the far end reset the stream")))
         elif isinstance(event, StopSendingReceived):
-            stream = self.streams.get(event.stream_id)
+            stream = self._stream_of(event.stream_id, now, events)  # it may be the first that is heard of it
             if stream is not None:
                 stream.deaf = True
 
@@ -364,8 +360,6 @@ class Connection:
         stream = self.streams.get(stream_id)
         if stream is not None or self.engine.is_ours(stream_id) or stream_id in self._aborted:
             return stream
-        if stream_id & _UNIDIRECTIONAL:
-            return None
         stream = Stream(next(self._numbers), self.key, now)
         stream.accept(self, stream_id)
         self._all_streams[stream.number] = stream

@@ -14,7 +14,7 @@ from typing import Final, final
 
 from aioquic.buffer import Buffer  # type: ignore[attr-defined]  # that is its public home
 from aioquic.quic import events
-from aioquic.quic.connection import END_STATES, QuicConnection, QuicConnectionState
+from aioquic.quic.connection import QuicConnection, QuicConnectionState
 from aioquic.quic.packet import QuicFrameType, pull_quic_transport_parameters
 from aioquic.quic.packet_builder import QuicPacketBuilder
 from aioquic.quic.recovery import QuicPacketSpace
@@ -126,6 +126,7 @@ class Engine:
     Attributes:
         dialled: Whether we did.
         ids: The connection ids of packets for it.
+        retired: Those that the far end has given back since this was last emptied.
         repeated: Whether a packet had no answer in its time since this was last looked at, and set to False.
     """
 
@@ -137,6 +138,7 @@ class Engine:
         self._path_size: Final = budget.packet_size
         self._control: Final = self._quic.control
         self._first_limit = 0
+        self.retired: Final[list[bytes]] = []
         self.ids: Final = {self._quic.host_cid} | ({original_id} if original_id is not None else set())
 
     def start(self, now: float) -> None:
@@ -194,6 +196,7 @@ class Engine:
                 self.ids.add(event.connection_id)
             elif isinstance(event, events.ConnectionIdRetired):
                 self.ids.discard(event.connection_id)
+                self.retired.append(event.connection_id)
             else:
                 if isinstance(event, events.HandshakeCompleted):
                     self._first_limit = self._quic._remote_max_data
@@ -257,10 +260,6 @@ class Engine:
         """Close the connection; `packets` then has the last words."""
         frame_type = None if is_application else int(QuicFrameType.PADDING)
         self._quic.close(code, frame_type, reason)
-
-    def is_over(self) -> bool:
-        """Tell whether nothing more will be sent."""
-        return self._quic._state in END_STATES
 
     def stream_credit(self) -> int:
         """Return how many more streams the far end lets us open."""

@@ -111,8 +111,6 @@ class Placement:
 
     def touch(self, connection: Connection, now: float, events: list[SessionEvent], *, sent: bool = False) -> None:
         """Note what a connection wants after something was done to it, and what became of it."""
-        if connection.number not in self._table.connections:
-            return
         remote = self._table.remotes[connection.key]
         engine = connection.engine
         self._table.note_ids(remote, connection)

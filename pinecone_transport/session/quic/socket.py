@@ -281,7 +281,7 @@ class QuicSocket(Socket):
 
     def _received(self, connection: Connection, now: float, events: list[SessionEvent]) -> None:
         """Do what follows from packets that a connection has got."""
-        if connection.engine.begun:
+        if connection.engine.begun or connection.engine.dialled:
             self._placement.touch(connection, now, events)
         else:
             # It only looked like one that begins a connection.

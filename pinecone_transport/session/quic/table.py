@@ -91,9 +91,12 @@ class Table:
         return connection
 
     def note_ids(self, remote: Remote, connection: Connection) -> None:
-        """Take packets for all its ids to the connection."""
-        for connection_id in connection.engine.ids:
+        """Take packets for all its ids to the connection, and for those that it had no longer."""
+        engine = connection.engine
+        for connection_id in engine.ids:
             remote.ids[connection_id] = connection
+        while engine.retired:
+            del remote.ids[engine.retired.pop()]
 
     def make_place(self, key: PublicKey) -> bool:
         """Tell whether a far node may begin a connection: the oldest half-open one goes if there are too many."""

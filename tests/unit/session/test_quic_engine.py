@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
+from dataclasses import replace
+from types import NoneType
+
 import pytest
-from aioquic.tls import CipherSuite
+from aioquic.buffer import Buffer
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.connection import Limit, QuicConnection, QuicConnectionId, QuicConnectionState
+from aioquic.quic.packet import pull_quic_transport_parameters
+from aioquic.quic.recovery import QuicPacketRecovery
+from aioquic.tls import CipherSuite, Epoch
 
 from pinecone_transport.identity import Identity
 from pinecone_transport.session.budget import Budget
 from pinecone_transport.session.packet_size import FIRST_SIZE
+from pinecone_transport.session.quic.congestion import NoPacer
 from pinecone_transport.session.quic.engine import Engine
 from pinecone_transport.session.quic.limits import QuicLimits
 from pinecone_transport.session.quic.settings import Settings
@@ -271,3 +281,99 @@ def test_a_dialler_without_the_keys_certificate_is_refused(identity: Identity | 
     assert link.right.accepted == []
     assert link.right.socket.connection_count == 0
     assert link.right.socket.counters["wrong certificates"] == 1
+
+
+def parameters_of(function: object) -> list[str]:
+    return list(inspect.signature(function).parameters)
+
+
+HOOKS = {
+    "_initialize": ["self", "peer_cid"],
+    "_serialize_transport_parameters": ["self"],
+    "_parse_transport_parameters": ["self", "data", "from_session_ticket"],
+    "_replenish_connection_ids": ["self"],
+    "_write_stream_limits": ["self", "builder", "space", "stream"],
+}
+
+
+@pytest.mark.parametrize(("name", "parameters"), HOOKS.items())
+def test_what_we_put_in_the_place_of_the_librarys_is_called_as_ours_is(name: str, parameters: list[str]) -> None:
+    assert parameters_of(getattr(QuicConnection, name)) == parameters
+
+
+def test_what_we_call_of_the_librarys_own_takes_what_we_give() -> None:
+    assert parameters_of(QuicConnection._on_max_stream_data_delivery) == ["self", "delivery", "stream"]
+    assert parameters_of(QuicPacketRecovery.get_probe_timeout) == ["self", "include_max_ack_delay"]
+    assert parameters_of(QuicPacketRecovery.reschedule_data) == ["self", "now", "speed_up_handshake"]
+    assert parameters_of(QuicConnection.close) == ["self", "error_code", "frame_type", "reason_phrase"]
+
+
+def test_what_we_read_and_set_of_the_librarys_own_is_there_with_the_type_that_we_take_it_for() -> None:
+    left, right = pair()
+    stream_id = left.open()
+    left.write(stream_id, b"x")
+    for engine in (left, right):
+        quic = engine._quic
+        stream = quic._streams.get(stream_id)
+        types = {
+            "_close_event": NoneType,
+            "_handshake_confirmed": bool,
+            "_host_cids": list,
+            "_is_client": bool,
+            "_loss": QuicPacketRecovery,
+            "_max_datagram_size": int,
+            "_peer_cid": QuicConnectionId,
+            "_ping_pending": list,
+            "_remote_max_data": int,
+            "_remote_max_streams_bidi": int,
+            "_spaces": dict,
+            "_state": QuicConnectionState,
+            "_streams": dict,
+            "_local_max_streams_bidi": Limit,
+            "_local_max_streams_uni": Limit,
+        }
+        assert {name: type(getattr(quic, name)) for name in types} == types
+        assert quic._loss._cc is quic.control
+        assert type(quic._loss._pacer) is NoPacer
+        assert (type(quic._loss._pto_count), type(quic._loss._rtt_smoothed)) == (int, float)
+        assert type(quic._spaces[Epoch.ONE_RTT].largest_received_time) in {float, NoneType}
+        assert (quic._local_max_streams_bidi.value, quic._local_max_streams_uni.value) == (LIMITS.streams, 0)
+        assert (type(quic.tls._peer_certificate_chain), len(quic.tls._peer_certificate_chain)) == (list, 0)
+        assert quic.tls._request_client_certificate is (engine is right)
+        if stream is not None:
+            assert stream.sender._buffer_stop - stream.sender._buffer_start == 1
+
+
+def test_attributes_that_we_set_are_the_librarys_and_not_only_ours() -> None:
+    plain = QuicConnection(configuration=QuicConfiguration())
+    for name in ("_max_datagram_size", "_loss", "_local_max_streams_bidi", "_local_max_streams_uni", "_host_cids"):
+        assert hasattr(plain, name)
+    for name in ("_cc", "_pacer", "_pto_count"):
+        assert hasattr(plain._loss, name)
+    plain.connect("", 1.0)
+    assert plain.tls._request_client_certificate is False
+    assert hasattr(plain._host_cids[0], "stateless_reset_token")
+
+
+def test_each_end_hears_in_the_transport_parameters_how_long_packets_the_other_takes() -> None:
+    small = replace(LIMITS, largest_packet=3000)
+    left = Engine(Settings(LOW, "matrix", small), new_budget(UtpLimits()))
+    left.start(1.0)
+    destination = next(iter(left_destination(left, 1.0)))
+    right = Engine(Settings(HIGH, "matrix", LIMITS), new_budget(UtpLimits()), destination)
+    assert right._quic.far_limit == LIMITS.packet
+    for packet in FIRST:
+        right.receive(packet, 1.0)
+    exchange(left, right, 1.0)
+    assert (left._quic.far_limit, right._quic.far_limit) == (3000, 3000)
+    said = pull_quic_transport_parameters(Buffer(data=left._quic._serialize_transport_parameters()))
+    assert said.max_udp_payload_size == 3000
+
+
+def test_a_connection_is_asked_once_for_a_sign_however_often_it_is_wanted() -> None:
+    left, _ = pair()
+    left.ping()
+    left.ping()
+    assert len(left._quic._ping_pending) == 1
+    assert len(left.packets(ROOM, 1 << 20, 2.0)) == 1
+    assert left.packets(ROOM, 1 << 20, 2.0) == []
