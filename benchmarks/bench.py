@@ -32,7 +32,7 @@ class Plan:
         requests: Small ones in a row.
         load: Seconds with many workers.
         cold: Sessions that are opened in one repetition.
-        patient: Whether what takes long whatever the machine (convergence, outages, slow links) is done in full.
+        patient: Whether outages are tried as often as they should be, and lower bounds are measured.
         go: Whether the Go peer is measured beside us.
     """
 

@@ -44,7 +44,7 @@ def measure(bench: Bench, wanted: Container[int]) -> list[Case]:
     go = {}
     if bench.has_go and {3, 6} & rows.keys():
         go = {links: go_line(bench, links) for links in _links(rows)}
-    relayed = {links: https(bench, links - 1) for links in RELAYED} if 2 in rows else {}
+    relayed = {links: https(bench, links - 1) for links in RELAYED} if 2 in rows and bench.plan.patient else {}
     directions = ("up", "down") if {1, 2, 3} & rows.keys() else ()
     for path in (plain, *own.values(), *go.values(), *relayed.values()):
         path.warm_up(bench, *directions)
