@@ -6,12 +6,15 @@ import time
 
 import pytest
 import pytest_twisted
+from bumble.core import UUID, AdvertisingData
+from bumble.gatt import Characteristic, Service
 from twisted.internet import reactor
 from twisted.internet.defer import DeferredList
 from twisted.internet.task import deferLater
 
 from pinecone_transport.discovery.bluetooth.bumble_backend import BumbleBackend
 from pinecone_transport.discovery.bluetooth.loop_thread import LoopThread
+from pinecone_transport.wire import PSM_CHARACTERISTIC_UUID, SERVICE_UUID
 from tests.support.radio_nodes import RadioNode, body, until
 from tests.support.virtual_bluetooth import VirtualAir
 
@@ -122,4 +125,44 @@ def test_a_slow_link_carries_small_requests_while_a_transfer_runs(thread):
     assert arrived == [body(300_000)]
     assert sorted(waits)[len(waits) // 2] < 1.0, waits
     assert [each["port"] for each in a.links()] == [link["port"]]  # it is the same link still
+    yield stop(a, b)
+
+
+class Stranger:
+    """A device that advertises the service, and shows what it likes."""
+
+    def __init__(self, air: VirtualAir, characteristic: bytes | None) -> None:
+        self._air = air
+        self._characteristic = characteristic
+
+    async def appear(self) -> None:
+        device, _ = await self._air.open_device()
+        await device.power_on()
+        if self._characteristic is not None:
+            readable = Characteristic(
+                PSM_CHARACTERISTIC_UUID,
+                Characteristic.Properties.READ,
+                Characteristic.READABLE,
+                self._characteristic,
+            )
+            device.add_service(Service(SERVICE_UUID, [readable]))
+        services = (AdvertisingData.INCOMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS, bytes(UUID(SERVICE_UUID)))
+        await device.start_advertising(advertising_data=bytes(AdvertisingData([services])), auto_restart=True)
+
+
+@pytest_twisted.inlineCallbacks
+def test_strangers_and_impostors_do_not_keep_nodes_apart(thread):
+    air = VirtualAir()
+    higher = bytes([0xFF]) * 18
+    shown = [None, b"", bytes(19), bytes(20), b"\x00\x80" + higher, b"\xff\xff" + higher, bytes(range(256)) * 2]
+    for characteristic in shown:
+        yield thread.run(Stranger(air, characteristic).appear())
+    a, b = (node_in(air, thread, seed) for seed in (1, 2))
+    yield until(lambda: both_up(a, b))
+
+    def reasons() -> set[str]:
+        return {candidate["reason"] for candidate in a.node.status()["candidates"]}
+
+    yield until(lambda: len(reasons()) >= 4)
+    assert a.links()[0]["key"] == b.node.identity.server_name
     yield stop(a, b)
