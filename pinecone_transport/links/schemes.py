@@ -65,9 +65,7 @@ def _parse_url(text: str, schemes: Mapping[str, Callable[[str], LinkAddress]]) -
         return None
     if scheme not in schemes:
         known = ", ".join(f"{name}://" for name in schemes)
-        raise ValueError(
-            f"peerings over {scheme}:// are not supported here; write host:port for TCP, or {known}"
-        )
+        raise ValueError(f"peerings over {scheme}:// are not supported here; write host:port for TCP, or {known}")
     return schemes[scheme](text)
 
 

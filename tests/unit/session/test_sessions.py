@@ -16,9 +16,11 @@ from pinecone_transport.session.budget import Budgets
 from pinecone_transport.session.demux import is_syn, looks_like_quic, may_be_either
 from pinecone_transport.session.quic import QuicSocket
 from pinecone_transport.session.sessions import LATE_ANSWER, MOST_REMEMBERED, NATIVE_GRACE, STAGGER
-from pinecone_transport.session.utp import UtpSocket
+from pinecone_transport.session.utp import UtpSocket, decode_packet
+from pinecone_transport.session.utp.packet import encode_reset
 from pinecone_transport.session.utp.remote import new_budget
 from tests.support.quic_link import HIGH, LOW
+from tests.support.raw_quic import GoLikeSocket
 from tests.support.virtual_link import Faults, Side, VirtualLink
 
 BOTH = Kinds()
@@ -44,6 +46,30 @@ class SessionsLink(VirtualLink):
         return stream, self.now - started_at
 
 
+class Both:
+    """A far end whose kinds know nothing of one another."""
+
+    def __init__(self, quic: QuicSocket, utp: UtpSocket) -> None:
+        self._sockets = {True: quic, False: utp}
+
+    def receive_packet(self, key: bytes, packet: bytes, now: float) -> list[object]:
+        is_quic = looks_like_quic(packet) and not is_syn(packet)
+        return self._sockets[is_quic].receive_packet(key, packet, now)
+
+    def ready_keys(self) -> list[bytes]:
+        return list({key: None for socket in self._sockets.values() for key in socket.ready_keys()})
+
+    def packets_to_send(self, key: bytes, limit: int, now: float) -> list[bytes]:
+        return [packet for socket in self._sockets.values() for packet in socket.packets_to_send(key, limit, now)]
+
+    def next_timer(self) -> float | None:
+        times = [socket.next_timer() for socket in self._sockets.values()]
+        return min((at for at in times if at is not None), default=None)
+
+    def handle_timer(self, now: float) -> list[object]:
+        return [event for socket in self._sockets.values() for event in socket.handle_timer(now)]
+
+
 def quic_alone() -> QuicSocket:
     return QuicSocket(HIGH, random=Random(2))
 
@@ -59,6 +85,16 @@ def test_nodes_that_speak_both_take_the_native_kind() -> None:
         assert not link.left.socket.is_authenticated(stream)
     link.run(20)
     assert link.left.socket.connection_count == 3
+
+
+@pytest.mark.parametrize("delay", [0.001, 0.02, 0.2])
+def test_a_go_node_that_speaks_quic_alone_is_reached_without_an_extra_round_trip(delay: float) -> None:
+    # Its connection ids have 4 bytes, so nobody waits for a native answer once QUIC has one.
+    link = SessionsLink(right_socket=GoLikeSocket(HIGH, connection_id_length=4), faults=Faults(delay=delay))
+    link.filter = lambda side, packet: not is_syn(packet)  # which a Go node drops
+    stream, seconds = link.dial(3.0)
+    assert seconds < 2 * (2 * delay) + 0.006
+    assert link.left.socket.is_authenticated(stream)
 
 
 @pytest.mark.parametrize("delay", [0.001, 0.02, 0.2])
@@ -467,3 +503,103 @@ def test_quic_carries_the_stream_if_no_native_answer_comes_soon() -> None:
     stream, seconds = link.dial()
     assert link.left.socket.is_authenticated(stream)
     assert seconds == pytest.approx(2 * 0.045 + NATIVE_GRACE, abs=0.002)
+
+
+@pytest.mark.parametrize("written", [b"", b"hello"])
+@pytest.mark.parametrize("delay", [0.01, 0.2])
+def test_a_native_dial_that_had_no_answer_is_withdrawn_at_the_far_end_too(delay: float, written: bytes) -> None:
+    link = SessionsLink(faults=Faults(delay=delay))
+    link.filter = lambda side, packet: side is link.left or packet[0] not in {0x21, 0x31}
+    stream = link.left.socket.connect(HIGH.key, link.now)
+    link.left.socket.write(stream, written, link.now)
+    link.run(2 * (2 * delay + 0.005) + NATIVE_GRACE + LATE_ANSWER - delay)
+    assert link.left.socket.is_authenticated(stream)
+    link.run(2 * delay + 0.001)
+    assert (link.left.socket.connection_count, link.right.socket.connection_count) == (1, 1)
+
+
+def test_an_aborted_race_leaves_nothing_behind_at_the_far_end() -> None:
+    link = SessionsLink(faults=Faults(delay=0.05))
+    stream = link.left.socket.connect(HIGH.key, link.now)
+    link.run(0.09)
+    assert link.right.socket.connection_count == 2
+    link.left.socket.abort(stream, link.now)
+    link.run(0.1)
+    assert (link.left.socket.connection_count, link.right.socket.connection_count) == (0, 0)
+    assert link.left.socket.ready_keys() == link.right.socket.ready_keys() == []
+
+
+def test_links_matter_to_nodes_that_may_speak_quic() -> None:
+    link = SessionsLink(right_socket=quic_alone())
+    link.left.socket.link_up(HIGH.key, link.now)
+    assert link.left.socket.connection_count == 1
+    native = SessionsLink(left_kinds=Kinds(Kind.UTP))
+    native.left.socket.link_up(HIGH.key, native.now)
+    assert native.left.socket.connection_count == 0
+    assert Sessions(LOW, random=Random(1)).link_lost(HIGH.key, 1.0) == []
+    stream, _ = link.dial()
+    link.left.socket.write(stream, b"question", link.now)
+    link.run(0.5)
+    link.right.socket.write(link.right.accepted[0], b"answer", link.now)
+    link.run(0.5)
+    (lost,) = link.left.socket.link_lost(HIGH.key, link.now)
+    assert lost.stream == stream
+
+
+def test_a_stream_that_is_given_up_before_its_owner_hears_of_it_is_not_told() -> None:
+    link = SessionsLink(left_kinds=Kinds(Kind.QUIC))
+    link.dial()
+    stream = link.left.socket.connect(HIGH.key, link.now)
+    link.left.socket.abort(stream, link.now)
+    before = list(link.left.events)
+    link.run(1)
+    assert link.left.events == before
+
+
+def test_a_kind_that_fails_soon_makes_place_for_the_other_at_once() -> None:
+    link = SessionsLink(right_socket=quic_alone())
+    link.dial()
+    link.left.socket.abort_all(link.now)
+    link.run(1)
+    link.right.socket = Both(QuicSocket(Identity(b"\x07" * 32), random=Random(2)), utp_alone())
+    stream, seconds = link.dial()
+    assert not link.left.socket.is_authenticated(stream)
+    assert seconds < 0.1
+
+
+def test_an_answer_of_quic_that_is_taken_back_is_waited_for_no_longer() -> None:
+    link = SessionsLink(faults=Faults(delay=0.02))
+    link.filter = lambda side, packet: side is link.left or packet[0] not in {0x21, 0x31}
+    stream = link.left.socket.connect(HIGH.key, link.now)
+    link.run(0.047)
+    link.right.socket.abort_all(link.now)
+    link.run(0.2)
+    assert link.left.events == []
+    link.filter = None
+    link.run(3)
+    assert link.left.events == [StreamConnected(stream)]
+    assert not link.left.socket.is_authenticated(stream)
+
+
+def test_nothing_native_is_waited_for_where_the_far_end_is_not_of_our_kind() -> None:
+    far = GoLikeSocket(HIGH, connection_id_length=4)
+    link = SessionsLink(right_socket=far, faults=Faults(delay=0.02))
+    link.filter = lambda side, packet: side is link.right or (looks_like_quic(packet) and not is_syn(packet))
+    stream, seconds = link.dial()
+    assert link.left.socket.is_authenticated(stream)
+    assert seconds == pytest.approx(STAGGER + 0.04, abs=0.002)
+
+
+def test_a_refusal_that_is_late_shows_nothing_of_the_far_end() -> None:
+    link = SessionsLink(right_socket=quic_alone())
+    link.recording = True
+    link.dial()
+    syn = next(decode_packet(packet) for side, packet in link.carried if side is link.left and is_syn(packet))
+    reset = encode_reset(syn.connection_id, 0, syn.seq_nr)
+    before = list(link.left.events)
+    link.left.handle(link.left.socket.receive_packet(HIGH.key, reset, link.now), link.now)
+    assert link.left.events == before
+    assert link.left.socket.connection_count == 1
+    link.run(LATE_ANSWER + 1)
+    stream, _ = link.dial()
+    assert link.left.socket.is_authenticated(stream)
