@@ -162,3 +162,22 @@ async def test_a_far_end_that_restarted_unheard_is_asked_again_at_once(network: 
     answer = await stays.request(leaves.name)
     assert answer["text"] == "pong"
     assert answer["seconds"] < 3.0
+
+
+@pytest.mark.parametrize("sessions", ["utp", "quic"])
+@pytest_twisted.ensureDeferred
+async def test_dials_that_are_given_up_before_or_after_their_answer_do_a_go_node_no_harm(
+    network: MixedNetwork, sessions: str
+) -> None:
+    theirs, ours = identities("given up", 2)
+    go = await network.go(theirs, sessions=sessions)
+    own = await network.own(ours, peers=[go.address])
+    await network.settled(1)
+    for number in range(60):
+        stream = own.node.open_stream(theirs.key, StreamEnd(own.node, b"hello"))
+        await deferLater(reactor, number % 4 * 0.001, lambda: None)
+        own.node.abort_stream(stream)
+    answers = await side_by_side([go.request(own.name), own.request(go.name)])
+    assert [answer["text"] for answer in answers] == ["pong", "pong"]
+    assert max(answer["seconds"] for answer in answers) < 3.0
+    assert network.lost_links() == []

@@ -219,6 +219,10 @@ class Connection:
             events.append(StreamLost(self.stream, error))
         self.end()
 
+    def may_be_known(self) -> bool:
+        """Tell whether the far end may know of it: a dial whose SYN has not left is nobody else's affair."""
+        return self._own_syn is None or self._own_syn.sends > 0
+
     @property
     def idle_since(self) -> float | None:
         """When the far end was last heard of, if the stream is open and nothing of either side is under way."""
@@ -277,7 +281,7 @@ class Connection:
         advance = (packet.ack_nr - self.sender.buffer.acked_seq) & 0xFFFF
         outstanding = len(self.sender.buffer.outstanding)
         if packet.type == ST_RESET:
-            if advance <= outstanding + 1:
+            if advance <= outstanding + 1 or self._is_withdrawal(packet):
                 self._receive_reset(events)
             else:
                 self._counters["implausible resets"] += 1
@@ -396,6 +400,10 @@ class Connection:
         else:
             self.fail(StreamResetError("the far end reset the stream"), events)
 
+    def _is_withdrawal(self, packet: UtpPacket) -> bool:
+        """Tell whether a dialler gives up that has had no answer, so that it knows no number of ours."""
+        return self.state is State.SYN_RECEIVED and packet.seq_nr == (self.syn_seq + 1) & 0xFFFF and packet.ack_nr == 0
+
     def _receive_ack(self, packet: UtpPacket, advance: int, now: float, events: list[SessionEvent]) -> None:
         if self.sender.receive_ack(packet, advance, now):
             events.append(StreamWritable(self.stream))
@@ -492,7 +500,10 @@ class Connection:
         return self._encode(ST_STATE, self.sender.buffer.next_seq, now_us, SELECTIVE_ACK, selective)
 
     def reset_packet(self) -> bytes:
-        """Return an ST_RESET that the far end can tell from a guess."""
+        """Return an ST_RESET that the far end can tell from a guess.
+
+        It acknowledges 0, and has the number behind the SYN's, as long as there is no answer to that.
+        """
         return encode_reset(self.send_id, self.sender.buffer.next_seq, (self._receive_buffer.next_seq - 1) & 0xFFFF)
 
     def _encode(self, kind: int, seq_nr: int, now_us: int, extension: int, content: bytes) -> bytes:

@@ -306,7 +306,7 @@ class UtpSocket(Socket):
         return self._streams.get(stream)
 
     def _abort(self, connection: Connection, now: float) -> None:
-        if connection.state is not State.SYN_SENT:
+        if connection.may_be_known():
             self._strays.add(connection.key, connection.reset_packet())
         connection.end()
         self._touch(connection, now)

@@ -1305,3 +1305,42 @@ def test_a_thousand_idle_streams_cost_few_packets_and_their_timer_is_cheap() -> 
         calls += 1
     assert calls < 100
     assert link.left.socket.connection_count == 1000
+
+
+def test_a_withdrawn_dial_that_had_no_answer_is_known_by_its_number_and_by_nothing_less() -> None:
+    socket = UtpSocket(random=Random(1))
+    far = UtpSocket(random=Random(2))
+    stream = socket.connect(RIGHT_KEY, 1.0)
+    (syn,) = socket.packets_to_send(RIGHT_KEY, 1 << 20, 1.0)
+    far.receive_packet(LEFT_KEY, syn, 1.0)
+    socket.abort(stream, 1.1)
+    (withdrawal,) = socket.packets_to_send(RIGHT_KEY, 1 << 20, 1.1)
+    decoded = decode_packet(withdrawal)
+    sent = decode_packet(syn)
+    assert (decoded.type, decoded.connection_id) == (ST_RESET, sent.connection_id + 1)
+    assert (decoded.seq_nr, decoded.ack_nr) == ((sent.seq_nr + 1) & 0xFFFF, 0)
+    for seq_nr, ack_nr in ((sent.seq_nr, 0), (sent.seq_nr + 2, 0), (decoded.seq_nr, 7)):
+        wrong = UtpPacket(ST_RESET, decoded.connection_id, 0, 0, 0, seq_nr & 0xFFFF, ack_nr)
+        far.receive_packet(LEFT_KEY, encode_packet(wrong), 1.2)
+    assert far.counters["implausible resets"] == 3
+    assert far.connection_count == 1
+    far.receive_packet(LEFT_KEY, withdrawal, 1.2)
+    assert far.connection_count == 0
+
+
+def test_a_dial_that_nobody_has_heard_of_is_withdrawn_in_silence() -> None:
+    socket = UtpSocket(random=Random(1))
+    socket.abort(socket.connect(RIGHT_KEY, 1.0), 1.0)
+    assert (socket.packets_to_send(RIGHT_KEY, 1 << 20, 1.0), socket.connection_count) == ([], 0)
+
+
+def test_data_without_bytes_in_its_turn_is_acknowledged_and_nothing_else() -> None:
+    link = VirtualLink()
+    left, right = link.connect()
+    link.left.socket.write(left, b"hello", link.now)
+    (packet,) = link.left.socket.packets_to_send(RIGHT_KEY, 1 << 20, link.now)
+    empty = packet[:20]
+    assert link.right.socket.receive_run(LEFT_KEY, [empty], link.now) == []
+    (answer,) = link.right.socket.packets_to_send(LEFT_KEY, 1 << 20, link.now)
+    assert decode_packet(answer).ack_nr == decode_packet(packet).seq_nr
+    assert link.right.received(right) == b""
