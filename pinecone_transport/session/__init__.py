@@ -10,8 +10,9 @@ from pinecone_transport.session.events import (
     StreamLost,
     StreamWritable,
 )
+from pinecone_transport.session.kinds import Kind, Kinds
 from pinecone_transport.session.quic import QuicLimits
-from pinecone_transport.session.sessions import Kind, Kinds, Sessions
+from pinecone_transport.session.sessions import Sessions
 from pinecone_transport.session.socket import SessionInfo
 from pinecone_transport.session.utp import UtpLimits, UtpSocket
 

@@ -8,9 +8,7 @@ and what is open first carries the stream.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import Enum
+from collections.abc import Sequence
 from functools import partial
 from typing import Final, final
 
@@ -18,9 +16,11 @@ from pinecone_transport.deadlines import Deadlines
 from pinecone_transport.errors import LocalProtocolError, PineconeError, StreamResetError
 from pinecone_transport.identity import Identity, PublicKey
 from pinecone_transport.randomness import RandomSource
+from pinecone_transport.session.attempts import AttemptedStream
 from pinecone_transport.session.budget import Budgets
 from pinecone_transport.session.demux import is_syn, looks_like_quic, may_be_either
 from pinecone_transport.session.events import SessionEvent, StreamAccepted, StreamClosed, StreamConnected, StreamLost
+from pinecone_transport.session.kinds import Kind, Kinds
 from pinecone_transport.session.quic import QuicLimits, QuicSocket
 from pinecone_transport.session.socket import SessionInfo
 from pinecone_transport.session.utp import UtpLimits, UtpSocket
@@ -40,75 +40,6 @@ LATE_ANSWER: Final = 2.0
 
 MOST_REMEMBERED: Final = 4096
 """Keys of which it is known what they speak; who was heard longest ago goes first."""
-
-
-class Kind(Enum):
-    """A kind of session (§8)."""
-
-    UTP = "utp"
-    """µTP, and TLS around it: the native one."""
-    QUIC = "quic"
-
-
-@dataclass(frozen=True, slots=True)
-class Kinds:
-    """Which kind dials take, whatever far nodes use; far nodes may dial in either.
-
-    Attributes:
-        default: For keys that are not in ``by_key``; None for what the far node uses.
-        by_key: The same for single keys.
-    """
-
-    default: Kind | None = None
-    by_key: Mapping[PublicKey, Kind | None] = field(default_factory=dict)
-
-    def of(self, key: PublicKey) -> Kind | None:
-        """Return the kind that dials to the key must take; None if it is to be found out."""
-        return self.by_key.get(key, self.default)
-
-
-@final
-class _Stream:
-    """A stream as its owner knows it, and its one or two attempts.
-
-    Attributes:
-        number: The owner's.
-        key: The far end's.
-        attempts: Numbers in the sockets of each kind; one of them once it is open.
-        second: The kind that is tried later, if the first has not answered by then.
-        open: Whether it is.
-        closing: Whether the owner has written its end before it was open.
-        begins_native: Whether the first attempt is native, so that its SYN may bring the beginning of the stream.
-        dialled_at: When.
-        waits: Whether QUIC has answered, and the native kind has a little longer.
-        is_known: Whether the far end's kind is known. If not, its SYN must not be longer than QUIC's packets are: a Go
-            node that speaks QUIC ends with a panic when it gets one of more than 1,452 bytes.
-    """
-
-    __slots__ = (
-        "attempts",
-        "begins_native",
-        "closing",
-        "dialled_at",
-        "is_known",
-        "key",
-        "number",
-        "open",
-        "second",
-        "waits",
-    )
-
-    def __init__(self, number: int, key: PublicKey, now: float) -> None:
-        self.dialled_at: Final = now
-        self.number: Final = number
-        self.key: Final = key
-        self.attempts: Final[dict[Kind, int]] = {}
-        self.second: Kind | None = None
-        self.waits = False
-        self.open = False
-        self.closing = False
-        self.begins_native = False
-        self.is_known = False
 
 
 @final
@@ -143,8 +74,8 @@ class Sessions:
             self._sockets[Kind.QUIC] = self._quic
             self._turns: tuple[UtpSocket | QuicSocket, UtpSocket | QuicSocket] = self._utp, self._quic
         self._next_stream = 1
-        self._streams: Final[dict[int, _Stream]] = {}
-        self._by_attempt: Final[dict[Kind, dict[int, _Stream]]] = {kind: {} for kind in Kind}
+        self._streams: Final[dict[int, AttemptedStream]] = {}
+        self._by_attempt: Final[dict[Kind, dict[int, AttemptedStream]]] = {kind: {} for kind in Kind}
         # µTP attempts that were too late for their stream, but whose answer shows what the far node speaks.
         self._late: Final[dict[int, PublicKey]] = {}
         self._last_used: Final[dict[PublicKey, Kind]] = {}
@@ -162,7 +93,7 @@ class Sessions:
         """
         wanted = self._kinds.of(key)
         known = self._last_used.get(key)
-        stream = _Stream(self._next_stream, key, now)
+        stream = AttemptedStream(self._next_stream, key, now)
         first = wanted or known or Kind.UTP
         stream.begins_native = first is Kind.UTP
         stream.is_known = (wanted or known) is not None
@@ -386,19 +317,19 @@ class Sessions:
 
     # Inside
 
-    def _find(self, stream: int) -> _Stream | None:
+    def _find(self, stream: int) -> AttemptedStream | None:
         if not 0 < stream < self._next_stream:
             raise LocalProtocolError(f"there never was a stream {stream}")
         return self._streams.get(stream)
 
-    def _chosen(self, stream: _Stream) -> tuple[UtpSocket | QuicSocket, int] | None:
+    def _chosen(self, stream: AttemptedStream) -> tuple[UtpSocket | QuicSocket, int] | None:
         """Return where the stream's bytes go; None where that is not yet clear."""
         for kind, attempt in stream.attempts.items():
             if stream.open or (kind is Kind.UTP and stream.begins_native):
                 return self._sockets[kind], attempt
         return None
 
-    def _attempt(self, stream: _Stream, kind: Kind, now: float) -> None:
+    def _attempt(self, stream: AttemptedStream, kind: Kind, now: float) -> None:
         if kind is Kind.UTP:
             attempt = self._utp.connect(stream.key, now, None if stream.is_known else LARGEST_TO_UNKNOWN)
         else:
@@ -406,14 +337,14 @@ class Sessions:
         stream.attempts[kind] = attempt
         self._by_attempt[kind][attempt] = stream
 
-    def _attempt_second(self, stream: _Stream, kind: Kind, now: float) -> None:
+    def _attempt_second(self, stream: AttemptedStream, kind: Kind, now: float) -> None:
         stream.second = None
         try:
             self._attempt(stream, kind, now)
         except LocalProtocolError:
             self._utp.counters["second kinds not tried"] += 1
 
-    def _forget(self, stream: _Stream) -> None:
+    def _forget(self, stream: AttemptedStream) -> None:
         for kind, attempt in stream.attempts.items():
             self._by_attempt[kind].pop(attempt, None)
         del self._streams[stream.number]
@@ -433,7 +364,7 @@ class Sessions:
     def _translate(self, kind: Kind, event: SessionEvent, now: float) -> bool:
         """Tell whether the owner is to hear of it."""
         if isinstance(event, StreamAccepted):
-            stream = _Stream(self._next_stream, event.key, now)
+            stream = AttemptedStream(self._next_stream, event.key, now)
             self._next_stream += 1
             stream.open = True
             stream.attempts[kind] = event.stream
@@ -460,7 +391,9 @@ class Sessions:
         event.stream = known.number
         return True
 
-    def _attempt_failed(self, stream: _Stream, kind: Kind, event: StreamClosed | StreamLost, now: float) -> None:
+    def _attempt_failed(
+        self, stream: AttemptedStream, kind: Kind, event: StreamClosed | StreamLost, now: float
+    ) -> None:
         """Try the other kind, unless the far node has refused the stream: only who speaks a kind can."""
         if kind is Kind.UTP and isinstance(event, StreamLost) and isinstance(event.error, StreamResetError):
             for other, attempt in list(stream.attempts.items()):
@@ -469,7 +402,7 @@ class Sessions:
         elif stream.second is not None:
             self._attempt_second(stream, stream.second, now)
 
-    def _has_time_for_native(self, stream: _Stream, attempt: int, now: float) -> bool:
+    def _has_time_for_native(self, stream: AttemptedStream, attempt: int, now: float) -> bool:
         """Tell whether QUIC's answer, if it is that of a node of our kind, waits a little for the native one.
 
         That may have been lost while there was no way yet, so it is asked for again. A stream stays where it begins,
@@ -484,7 +417,7 @@ class Sessions:
             self._utp.wake(stream.key, now)
         return stream.waits
 
-    def _opened(self, stream: _Stream, kind: Kind, now: float) -> None:
+    def _opened(self, stream: AttemptedStream, kind: Kind, now: float) -> None:
         """An attempt was answered: it is the stream, and the other is withdrawn."""
         stream.open = True
         self._remember(stream.key, kind)
