@@ -26,6 +26,7 @@ from pinecone_transport.discovery.bluetooth.bluez_objects import (
     ServiceObject,
 )
 from pinecone_transport.discovery.bluetooth.loop_thread import LoopThread
+from pinecone_transport.discovery.bluetooth.sightings import Sightings
 from pinecone_transport.links import StreamLink
 from pinecone_transport.links.l2cap import LE_PUBLIC, LE_RANDOM, L2capConnector, L2capPort, L2capReactor
 from pinecone_transport.wire import PSM_CHARACTERISTIC_UUID, SERVICE_UUID
@@ -36,6 +37,8 @@ _ADAPTER: Final = "org.bluez.Adapter1"
 _GATT_MANAGER: Final = "org.bluez.GattManager1"
 _ADVERTISING_MANAGER: Final = "org.bluez.LEAdvertisingManager1"
 _GATT_CHARACTERISTIC: Final = "org.bluez.GattCharacteristic1"
+MAX_PEERS: Final = 256
+"""Devices that are remembered to have the service; BlueZ tells so only once."""
 _LOOK_AGAIN: Final = 0.2
 """Seconds between two looks whether BlueZ knows a device's services."""
 _SIGNS_OF_LIFE: Final = frozenset({"RSSI", "ManufacturerData", "ServiceData", "AdvertisingFlags", "UUIDs"})
@@ -105,7 +108,8 @@ class BluezBackend:
         # Of the other thread alone.
         self._bus: BluezBus | None = None
         self._connected_by_us: Final[set[str]] = set()
-        self._peers: Final[set[str]] = set()
+        self._peers: Final[dict[str, None]] = {}
+        self._sightings: Final = Sightings()
 
     # BluetoothBackend
 
@@ -189,8 +193,11 @@ class BluezBackend:
         if interface != DEVICE or not path.startswith(f"{self._path}/"):
             return
         if SERVICE_UUID in properties.get("UUIDs", ()):
-            self._peers.add(path)
-        if path in self._peers and _SIGNS_OF_LIFE & properties.keys():
+            if path not in self._peers and len(self._peers) >= MAX_PEERS:
+                del self._peers[next(iter(self._peers))]
+            self._peers[path] = None
+        is_peer = path in self._peers and _SIGNS_OF_LIFE & properties.keys()
+        if is_peer and self._sightings.is_news(path, asyncio.get_running_loop().time()):
             self._thread.in_reactor(self._seen, _address(path))
 
     def _gone(self) -> None:

@@ -24,6 +24,7 @@ from pinecone_transport.discovery.bluetooth.backend import GATT_TIMEOUT, Bluetoo
 from pinecone_transport.discovery.bluetooth.bumble_channel import ChannelTransport
 from pinecone_transport.discovery.bluetooth.bumble_connect import connect
 from pinecone_transport.discovery.bluetooth.loop_thread import LoopThread
+from pinecone_transport.discovery.bluetooth.sightings import Sightings
 from pinecone_transport.links import StreamLink
 from pinecone_transport.wire import PSM_CHARACTERISTIC_UUID, SERVICE_UUID
 
@@ -41,9 +42,6 @@ ADVERTISING_INTERVAL: Final = 200.0
 ADVERTISE_AGAIN: Final = 5.0
 """Seconds after which a controller that would not advertise is asked again."""
 CLOSE_TIMEOUT: Final = 1.0
-TELL_INTERVAL: Final = 1.0
-"""Seconds between two calls that tell of the same device."""
-MAX_TOLD: Final = 256
 
 _SERVICE: Final = UUID(SERVICE_UUID)
 _CHARACTERISTIC: Final = UUID(PSM_CHARACTERISTIC_UUID)
@@ -85,7 +83,7 @@ class BumbleBackend:
         self._device: Device | None = None
         self._stopped = False
         self._quiet: Final = asyncio.Event()
-        self._told_at: Final[dict[str, float]] = {}
+        self._sightings: Final = Sightings()
 
     # BluetoothBackend
 
@@ -187,18 +185,10 @@ class BumbleBackend:
             )
             for service in cast("list[UUID]", advertisement.data.get(kind) or [])
         ]
-        if advertisement.is_connectable and _SERVICE in services and self._is_news(str(advertisement.address)):
-            self._thread.in_reactor(self._seen, str(advertisement.address))
-
-    def _is_news(self, address: str) -> bool:
-        """Tell whether the reactor was not told of this one for a while: devices advertise many times a second."""
-        now = asyncio.get_running_loop().time()
-        if now - self._told_at.get(address, -TELL_INTERVAL) < TELL_INTERVAL:
-            return False
-        if len(self._told_at) >= MAX_TOLD:
-            self._told_at.clear()
-        self._told_at[address] = now
-        return True
+        address = str(advertisement.address)
+        is_peer = advertisement.is_connectable and _SERVICE in services
+        if is_peer and self._sightings.is_news(address, asyncio.get_running_loop().time()):
+            self._thread.in_reactor(self._seen, address)
 
     async def _connection(self, peer: hci.Address) -> Connection:
         # Two devices have one connection between them. If the other one was first, it serves us as well.

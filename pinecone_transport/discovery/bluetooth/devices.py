@@ -167,16 +167,18 @@ class Devices:
             return None
         return min((device.not_before for device in self._free(now)), default=None)
 
-    def answered(self, value: bytes, now: float) -> None:
-        """Take the characteristic that was asked for."""
+    def answered(self, value: bytes, now: float) -> bool:
+        """Take the characteristic that was asked for; tell whether it is one."""
         device = self._finish()
         if device is None:
-            return
+            return False
         try:
             device.psm, device.prefix = decode_psm_characteristic(value)
         except HandshakeError as error:
             self.counters["characteristics that are none"] += 1
             device.failed(str(error), now, self._random.random())
+            return False
+        return True
 
     def failed(self, reason: str, now: float) -> None:
         """Note that what was under way brought nothing, and why, for people."""
@@ -200,12 +202,16 @@ class Devices:
             device.reason = ""
             device.unwanted = False
 
-    def link_up(self, link: Link, key: PublicKey, now: float) -> None:
-        """Note a link of this source that has shaken hands."""
-        self._linked[link] = key
+    def link_up(self, link: Link, key: PublicKey, now: float) -> bool:
+        """Note a link of this source that has shaken hands; tell whether it leads to whom it should."""
         device = self._of(link)
         if device is not None:
+            if device.prefix is not None and not key.startswith(device.prefix):
+                self.counters["other keys than were shown"] += 1
+                return False
             device.up_at = now
+        self._linked[link] = key
+        return True
 
     def link_lost(self, link: Link, now: float) -> None:
         """Note that a link of this source is gone, up or not."""

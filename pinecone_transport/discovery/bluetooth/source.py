@@ -95,9 +95,10 @@ class BluetoothSource:
         self._go_on()
 
     def link_up(self, link: Link, key: PublicKey) -> None:
-        """Note whom one of our links leads to."""
-        if link.way == NAME:
-            self._devices.link_up(link, key, self._clock())
+        """Note whom one of our links leads to; close it if that is somebody else than was shown."""
+        if link.way == NAME and not self._devices.link_up(link, key, self._clock()):
+            logger.info("Link closed, %s shows another key than it has", link.address)
+            link.close()
 
     def link_down(self, link: Link, key: PublicKey) -> None:
         """Do nothing: the link itself says when it is lost."""
@@ -185,22 +186,24 @@ class BluetoothSource:
         link = self._link(step.address, outbound=True)
         self._finish(step.address, backend.dial(step.address, step.psm, link), lambda _: self._dialled(link))
 
-    def _finish(self, address: str, step: Deferred[Any], done: Callable[[Any], None]) -> None:
+    def _finish(self, address: str, step: Deferred[Any], done: Callable[[Any], bool]) -> None:
         """Go on when the step has ended, and see to it that it does: a radio may swallow what it is told."""
         step.addTimeout(STEP_TIMEOUT, self._reactor)
         step.addCallbacks(done, self._step_failed)
-        step.addBoth(lambda _: self._release_later(address))
-        step.addBoth(lambda _: self._go_on())
+        step.addCallback(lambda succeeded: self._release_after(HOLD if succeeded else 0.0, address))
+        step.addCallback(lambda _: self._go_on())
 
-    def _answered(self, value: bytes) -> None:
-        self._devices.answered(value, self._clock())
+    def _answered(self, value: bytes) -> bool:
+        return self._devices.answered(value, self._clock())
 
-    def _dialled(self, link: StreamLink) -> None:
+    def _dialled(self, link: StreamLink) -> bool:
         self._devices.dialled(link)
         self._keep(link)
+        return True
 
-    def _step_failed(self, reason: Failure) -> None:
+    def _step_failed(self, reason: Failure) -> bool:
         self._devices.failed(_sentence(reason), self._clock())
+        return False
 
     # Links
 
@@ -211,17 +214,17 @@ class BluetoothSource:
     def _lost(self, link: StreamLink) -> None:
         self._links.discard(link)
         self._devices.link_lost(link, self._clock())
-        self._release_later(link.address)
+        self._release_after(HOLD, link.address)
         self._go_on()
 
-    def _release_later(self, address: str) -> None:
-        """Hang up, but not at once: the far end may be about to dial us over this very connection."""
+    def _release_after(self, seconds: float, address: str) -> None:
+        """Hang up, but not at once on a node: it may be about to dial us over this very connection."""
         if self._backend is None:
             return
         waiting = self._releases.pop(address, None)
         if waiting is not None:
             waiting.cancel()
-        self._releases[address] = self._reactor.callLater(HOLD, self._release, address)
+        self._releases[address] = self._reactor.callLater(seconds, self._release, address)
 
     def _release(self, address: str) -> None:
         del self._releases[address]

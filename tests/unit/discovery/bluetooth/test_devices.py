@@ -187,6 +187,16 @@ def test_a_link_that_never_came_up_says_so(air: Air) -> None:
     assert air.reason() == "the link did not come up"
 
 
+def test_a_link_to_another_key_than_was_shown_may_not_stay(air: Air) -> None:
+    assert isinstance(air.answer(HIGH), Dial)
+    made = link(True)
+    air.devices.dialled(made)
+    assert not air.devices.link_up(made, LOW, air.clock.now)
+    assert air.counters == {"other keys than were shown": 1}
+    air.devices.link_lost(made, air.clock.now)
+    assert air.reason() == "the link did not come up"
+
+
 def test_who_must_not_be_linked_is_shown_with_the_reason(air: Air) -> None:
     assert isinstance(air.answer(), Dial)
     air.devices.refused("there are enough", air.clock.now)

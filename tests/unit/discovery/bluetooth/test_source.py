@@ -101,6 +101,13 @@ class BluetoothSourceTests(SynchronousTestCase):
         self.source.link_up(link, HIGH)
         assert [candidate.key for candidate in self.source.candidates()] == [HIGH]
 
+    def test_closes_a_link_to_another_key_than_was_shown(self) -> None:
+        radio = self.ask()
+        radio.reading.callback(encode_psm_characteristic(PSM, HIGH))
+        radio.open_link()
+        self.source.link_up(radio.link, LOW)
+        assert radio.link.transport.disconnecting
+
     def test_waits_for_whom_the_other_side_should_dial_and_keeps_the_connection_for_it(self) -> None:
         radio = self.ask()
         radio.reading.callback(encode_psm_characteristic(PSM, LOW))
@@ -151,6 +158,12 @@ class BluetoothSourceTests(SynchronousTestCase):
         self.pass_time(9)
         radio.reading.errback(KeyError())
         assert self.reason() == "KeyError"
+
+    def test_hangs_up_at_once_on_what_is_no_node(self) -> None:
+        radio = self.ask()
+        radio.reading.callback(bytes(19))
+        self.clock.advance(0)
+        assert radio.calls == [("read", ADDRESS), ("release", ADDRESS)]
 
     def test_whom_the_rules_keep_out_is_not_dialled(self) -> None:
         radio = self.ask()
