@@ -12,6 +12,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import DeferredList
 from twisted.internet.task import deferLater
 
+from pinecone_transport.discovery.bluetooth import backend_maker
 from pinecone_transport.discovery.bluetooth.bumble_backend import BumbleBackend
 from pinecone_transport.discovery.bluetooth.loop_thread import LoopThread
 from pinecone_transport.wire import PSM_CHARACTERISTIC_UUID, SERVICE_UUID
@@ -166,3 +167,36 @@ def test_strangers_and_impostors_do_not_keep_nodes_apart(thread):
     yield until(lambda: len(reasons()) >= 4)
     assert a.links()[0]["key"] == b.node.identity.server_name
     yield stop(a, b)
+
+
+@pytest_twisted.inlineCallbacks
+def test_a_controller_that_does_not_start_is_given_back(thread):
+    closed = []
+
+    class Dead:
+        def create_l2cap_server(self, spec, handler):
+            raise OSError("no answer from the dongle")
+
+    async def open_device():
+        async def close() -> None:
+            closed.append(True)
+
+        return Dead(), close
+
+    backend = BumbleBackend(open_device, thread)
+    starting = backend.start(seen=print, accept=print, failed=print)
+    (succeeded, reason), *_ = yield DeferredList([starting], consumeErrors=True)
+    assert not succeeded
+    assert reason.getErrorMessage() == "the controller does not start: no answer from the dongle"
+    assert closed == [True]
+    yield backend.stop()
+
+
+@pytest_twisted.inlineCallbacks
+def test_a_node_says_which_controller_cannot_be_opened(thread):
+    backend = backend_maker("no-such-transport:0", reactor)()
+    starting = backend.start(seen=print, accept=print, failed=print)
+    (succeeded, reason), *_ = yield DeferredList([starting], consumeErrors=True)
+    assert not succeeded
+    assert "the controller does not start" in reason.getErrorMessage()
+    yield backend.stop()

@@ -10,17 +10,18 @@ from twisted.internet import reactor
 from twisted.internet.defer import DeferredList
 from twisted.internet.task import deferLater
 
+from pinecone_transport.discovery.bluetooth.loop_thread import LoopThread
 from tests.support.bluez import ADAPTERS, LocalAir, MockBluez, why_no_mock
 from tests.support.radio_nodes import RadioNode, body, until
 
 _MISSING = why_no_mock()
+if _MISSING is None:
+    from pinecone_transport.discovery.bluetooth.bluez_backend import BluezBackend
+
 pytestmark = pytest.mark.skipif(_MISSING is not None, reason=f"no mock of BlueZ: {_MISSING}")
 
 
 def backend(bluez: MockBluez, air: LocalAir, adapter: str):
-    from pinecone_transport.discovery.bluetooth.bluez_backend import BluezBackend
-    from pinecone_transport.discovery.bluetooth.loop_thread import LoopThread
-
     return BluezBackend(adapter, LoopThread(reactor, f"d-bus of {adapter}"), air.channels(), bluez.address)
 
 
@@ -61,11 +62,12 @@ def test_advertises_finds_connects_and_reads(bluez):
     yield DeferredList([one.stop(), other.stop()])
 
 
+@pytest.mark.parametrize("end", [MockBluez.end_mock, MockBluez.end_bus])
 @pytest_twisted.inlineCallbacks
-def test_says_so_when_bluez_goes(bluez):
+def test_says_so_when_bluez_or_the_bus_goes(bluez, end):
     one, _, failures = yield started(bluez, LocalAir(), "hci0")
     yield one.advertise(bytes(20))
-    bluez.end_mock()
+    end(bluez)
     yield until(lambda: failures)
     assert failures == ["BlueZ is gone"]
     yield one.stop()
@@ -101,3 +103,24 @@ def test_two_nodes_federate(bluez):
     assert (yield a.get(b, 100_000)) == body(100_000)
     assert [link["address"] for link in a.links()] == [ADAPTERS[1]]
     yield DeferredList([a.stop(), b.stop()])
+
+
+class NoChannels:
+    """A kernel without Bluetooth."""
+
+    def listen(self, host: str, accept) -> int:
+        raise OSError(97, "Address family not supported by protocol")
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+@pytest_twisted.inlineCallbacks
+def test_says_so_when_the_kernel_has_no_channels(bluez):
+    first, _, _ = yield started(bluez, LocalAir(), "hci0")
+    made = BluezBackend("hci1", LoopThread(reactor, "d-bus"), NoChannels(), bluez.address)
+    starting = made.start(seen=print, accept=print, failed=print)
+    (succeeded, reason), *_ = yield DeferredList([starting], consumeErrors=True)
+    assert not succeeded
+    assert "the kernel opens no Bluetooth channels: [Errno 97]" in reason.getErrorMessage()
+    yield DeferredList([first.stop(), made.stop()])

@@ -75,11 +75,15 @@ class MockBluez:
             self._mock.send_signal(signal.SIGKILL)
             self._mock.wait()
 
+    def end_bus(self) -> None:
+        """End the bus."""
+        self._daemon.kill()
+        self._daemon.wait()
+
     def stop(self) -> None:
         """End all."""
         self.end_mock()
-        self._daemon.kill()
-        self._daemon.wait()
+        self.end_bus()
         assert self._daemon.stdout is not None
         self._daemon.stdout.close()
         self._log.close()

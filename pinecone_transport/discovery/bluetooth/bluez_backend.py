@@ -161,6 +161,7 @@ class BluezBackend:
         except Exception as error:
             raise BluetoothError(f"there is no D-Bus: {error or type(error).__name__}") from error
         self._bus = bus
+        self._thread.spawn(self._watch(bus))
         async with asyncio.timeout(GATT_TIMEOUT):
             try:
                 host = await bus.get(self._path, _ADAPTER, "Address")
@@ -199,6 +200,12 @@ class BluezBackend:
         is_peer = path in self._peers and _SIGNS_OF_LIFE & properties.keys()
         if is_peer and self._sightings.is_news(path, asyncio.get_running_loop().time()):
             self._thread.in_reactor(self._seen, _address(path))
+
+    async def _watch(self, bus: BluezBus) -> None:
+        with suppress(Exception):  # how it ends does not matter
+            await bus.bus.wait_for_disconnect()  # type: ignore[no-untyped-call]  # it has no annotation
+        if self._bus is bus:
+            self._gone()
 
     def _gone(self) -> None:
         self._thread.in_reactor(self._failed, "BlueZ is gone")

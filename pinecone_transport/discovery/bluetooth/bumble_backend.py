@@ -120,15 +120,20 @@ class BumbleBackend:
     # In bumble's thread
 
     async def _open(self) -> int:
+        close: CloseDevice | None = None
         try:
             async with asyncio.timeout(GATT_TIMEOUT):
-                device, self._close_device = await self._open_device()
+                device, close = await self._open_device()
                 server = device.create_l2cap_server(_channel_spec(None), self._channel_opened)
                 await device.power_on()
         except Exception as error:
+            if close is not None:
+                with suppress(Exception):  # what went wrong is what counts
+                    await close()
             raise BluetoothError(f"the controller does not start: {error or type(error).__name__}") from error
+        self._close_device = close
         if self._stopped:
-            await self._close_device()
+            await close()
             raise BluetoothError("it is switched off again")
         self._device = device
         device.on(Device.EVENT_ADVERTISEMENT, self._advertisement)
@@ -237,9 +242,11 @@ class BumbleBackend:
             async with asyncio.timeout(CLOSE_TIMEOUT):
                 hanging_up = (connection.disconnect() for connection in list(device.connections.values()))
                 await asyncio.gather(*hanging_up, return_exceptions=True)
-        async with asyncio.timeout(GATT_TIMEOUT):
-            await device.power_off()
-        await self._close_device()
+        try:
+            async with asyncio.timeout(GATT_TIMEOUT):
+                await device.power_off()
+        finally:
+            await self._close_device()
 
     def _there(self) -> Device:
         if self._device is None:

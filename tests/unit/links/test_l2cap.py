@@ -6,7 +6,7 @@ import socket
 import sys
 
 import pytest
-from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.internet.error import ConnectError, ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IReactorFDSet
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
@@ -14,7 +14,13 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pinecone_transport.links import StreamLink
-from pinecone_transport.links.l2cap import LE_RANDOM, L2capTransport, decode_address, encode_address
+from pinecone_transport.links.l2cap import (
+    LE_RANDOM,
+    L2capConnector,
+    L2capTransport,
+    decode_address,
+    encode_address,
+)
 from pinecone_transport.wire import PeerType
 
 MTU = 500
@@ -176,6 +182,18 @@ def test_addresses_are_shown():
     channel.transport.connectionLost(Failure(ConnectionDone()))
     channel.transport.connectionLost(Failure(ConnectionDone()))  # a second time changes nothing
     channel.far.close()
+
+
+def test_a_channel_from_an_adapter_that_is_not_there_is_an_error_and_leaves_nothing_open():
+    reactor, protocol, failures = Watching(), Recorder(), []
+    connector = L2capConnector("00:00:00:00:00:FE", protocol, reactor)
+    connector.connect("C0:11:22:33:44:55", LE_RANDOM, 0x80).addErrback(failures.append)
+    (failure,) = failures
+    assert failure.check(ConnectError)
+    assert failure.value.osError is not None
+    assert connector.fileno() == -1
+    assert not reactor.writers | reactor.readers
+    connector.connectionLost(Failure(ConnectionLost()))  # the reactor may be late
 
 
 def test_addresses_are_what_the_kernel_takes_them_for():
