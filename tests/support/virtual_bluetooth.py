@@ -110,6 +110,8 @@ class VirtualController(Controller):
         self.address = f"C0:00:00:00:00:{number:02X}"
         public = hci.Address(f"00:00:00:00:00:{number:02X}", hci.Address.PUBLIC_DEVICE_ADDRESS)
         super().__init__(f"controller {number}", link=air, public_address=public)
+        if number % 2 == 0:  # half of them are of Bluetooth 5
+            self.supported_commands = self.supported_commands | {hci.HCI_LE_EXTENDED_CREATE_CONNECTION_COMMAND}
 
     def vanish(self) -> None:
         """Take the connections down: the battery is out."""
