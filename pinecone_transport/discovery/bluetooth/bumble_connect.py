@@ -73,20 +73,23 @@ async def _give_up(device: Device) -> None:
 
 def _create_connection(device: Device, peer: hci.Address) -> hci.HCI_AsyncCommand:
     if device.host.supports_command(hci.HCI_LE_EXTENDED_CREATE_CONNECTION_COMMAND):
+        # Some phones advertise on the coded PHY alone.
+        phys = [phy for phy in (hci.Phy.LE_1M, hci.Phy.LE_CODED) if device.supports_le_phy(phy)]
+        each = len(phys)
         return hci.HCI_LE_Extended_Create_Connection_Command(
             initiator_filter_policy=0,
             own_address_type=hci.OwnAddressType.RANDOM,
             peer_address_type=peer.address_type,
             peer_address=peer,
-            initiating_phys=hci.phy_list_to_bits([hci.Phy.LE_1M]),
-            scan_intervals=[_SCAN],
-            scan_windows=[_SCAN],
-            connection_interval_mins=[_INTERVAL_MIN],
-            connection_interval_maxs=[_INTERVAL_MAX],
-            max_latencies=[0],
-            supervision_timeouts=[_SUPERVISION_TIMEOUT],
-            min_ce_lengths=[0],
-            max_ce_lengths=[0],
+            initiating_phys=hci.phy_list_to_bits(phys),
+            scan_intervals=[_SCAN] * each,
+            scan_windows=[_SCAN] * each,
+            connection_interval_mins=[_INTERVAL_MIN] * each,
+            connection_interval_maxs=[_INTERVAL_MAX] * each,
+            max_latencies=[0] * each,
+            supervision_timeouts=[_SUPERVISION_TIMEOUT] * each,
+            min_ce_lengths=[0] * each,
+            max_ce_lengths=[0] * each,
         )
     return hci.HCI_LE_Create_Connection_Command(
         le_scan_interval=_SCAN,
