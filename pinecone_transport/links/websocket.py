@@ -16,6 +16,7 @@ from autobahn.twisted.websocket import (
     WebSocketServerFactory,
     WebSocketServerProtocol,
 )
+from autobahn.websocket.protocol import WebSocketProtocol
 from autobahn.websocket.types import ConnectionRequest
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
@@ -98,7 +99,8 @@ class WebSocketLink:
 
     def write(self, data: Sequence[bytes]) -> None:
         """Hand bytes to the transport, in order, in messages of at most 32,768 bytes."""
-        if self._open:
+        # After a far end's goodbye autobahn raises, and the connection is about to be lost.
+        if self._open and self._protocol.state == WebSocketProtocol.STATE_OPEN:
             whole = b"".join(data)
             for start in range(0, len(whole), LONGEST_SENT):
                 self._protocol.sendMessage(whole[start : start + LONGEST_SENT], isBinary=True)

@@ -12,6 +12,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, connectProtocol
 from twisted.internet.error import ConnectError, ConnectionLost
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.web.client import Agent, PartialDownloadError, readBody
 
@@ -313,6 +314,29 @@ def test_a_closed_link_takes_and_brings_nothing_more(listening):
     assert not link.writable
     assert server.received == b""
     assert len(client.reasons) == 1
+
+
+class Answering(Owner):
+    """Writes an answer in the reactor's next turn, as a node does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answered: Deferred[None] = Deferred()
+
+    def link_data(self, link: Link, data: bytes) -> None:
+        super().link_data(link, data)
+        deferLater(reactor, 0, link.write, [b"late"]).chainDeferred(self.answered)
+
+
+@pytest_twisted.inlineCallbacks
+def test_what_is_written_behind_a_far_end_s_goodbye_is_dropped(listening):
+    server = Answering()
+    far_end = yield recording(listening(server)).opened
+    far_end.sendMessage(b"last words", isBinary=True)
+    far_end.sendClose()
+    yield server.answered
+    yield server.lost
+    assert server.received == b"last words"
 
 
 @pytest_twisted.inlineCallbacks
