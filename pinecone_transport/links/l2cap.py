@@ -1,16 +1,9 @@
-"""L2CAP channels of Bluetooth LE over the kernel's sockets, in Twisted's reactor.
-
-Python knows no address type for LE before 3.14, and some builds know nothing of Bluetooth at all; so addresses are made
-here, go to the kernel by ctypes, and constants are numbers: <bluetooth/bluetooth.h>, <bluetooth/l2cap.h>.
-"""
+"""L2CAP channels of Bluetooth LE over the kernel's sockets, in Twisted's reactor."""
 
 from __future__ import annotations
 
-import ctypes
-import errno
 import os
 import socket
-import struct
 from collections.abc import Callable
 from typing import Final, final
 
@@ -30,18 +23,8 @@ from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-LE_PUBLIC: Final = 1
-LE_RANDOM: Final = 2
-"""Address types."""
-MTU: Final = 4096
-"""Bytes that we take at once."""
+from pinecone_transport.links.l2cap_socket import accept, connect, le_socket, psm_of, send_mtu_of
 
-_AF_BLUETOOTH: Final = 31
-_BTPROTO_L2CAP: Final = 0
-_SOL_BLUETOOTH: Final = 274
-_BT_SNDMTU: Final = 12
-_BT_RCVMTU: Final = 13
-_SOCKADDR_L2: Final = struct.Struct("=H2s6s2sBx")
 _BACKLOG: Final = 8
 _READ: Final = 64 * 1024
 _SEND_BUFFER: Final = 16 * 1024
@@ -168,10 +151,10 @@ class L2capPort:
         self._reactor = reactor
         self._host = host
         self._accept = accept
-        self._socket = _le_socket(host)
+        self._socket = le_socket(host)
         try:
             self._socket.listen(_BACKLOG)
-            self.psm: Final = decode_address(_call_with_address("getsockname", self._socket.fileno())[1])[1]
+            self.psm: Final = psm_of(self._socket)
         except OSError:
             self._socket.close()
             raise
@@ -184,12 +167,11 @@ class L2capPort:
     def doRead(self) -> None:
         """Accept a channel."""
         try:
-            number, raw = _call_with_address("accept", self._socket.fileno())
+            accepted, peer = accept(self._socket)
+            transport = _transport(accepted, self._host, peer, self._reactor)
         except OSError:  # it has gone again
             return
-        accepted = socket.socket(_AF_BLUETOOTH, socket.SOCK_SEQPACKET, _BTPROTO_L2CAP, fileno=number)
-        peer = decode_address(raw)[0]
-        _transport(accepted, self._host, peer, self._reactor).connect(self._accept(peer))
+        transport.connect(self._accept(peer))
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor has found the socket broken."""
@@ -231,11 +213,9 @@ class L2capConnector:
     def connect(self, peer: str, address_type: int, psm: int) -> Deferred[None]:
         """Begin; the result is `done`."""
         try:
-            self._socket = opened = _le_socket(self._host)
+            self._socket = opened = le_socket(self._host)
             self._peer = peer
-            raw = encode_address(peer, address_type, psm)
-            if _libc.connect(opened.fileno(), raw, len(raw)) and ctypes.get_errno() != errno.EINPROGRESS:
-                raise _error()
+            connect(opened, peer, address_type, psm)
         except OSError as error:
             self._fail(error)
         else:
@@ -251,13 +231,17 @@ class L2capConnector:
         opened = self._socket
         if opened is None:
             return
-        number = opened.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if number:
-            self._fail(OSError(number, os.strerror(number)))
+        try:
+            number = opened.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if number:
+                raise OSError(number, os.strerror(number))
+            transport = _transport(opened, self._host, self._peer, self._reactor)
+        except OSError as error:
+            self._fail(error)
             return
         self._reactor.removeWriter(self)
         self._socket = None
-        _transport(opened, self._host, self._peer, self._reactor).connect(self._protocol)
+        transport.connect(self._protocol)
         self.done.callback(None)
 
     def connectionLost(self, reason: Failure) -> None:
@@ -283,57 +267,4 @@ class L2capConnector:
 
 def _transport(connected: socket.socket, host: str, peer: str, reactor: L2capReactor) -> L2capTransport:
     connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
-    (send_mtu,) = struct.unpack("=H", connected.getsockopt(_SOL_BLUETOOTH, _BT_SNDMTU, 2))
-    return L2capTransport(connected, send_mtu, host=host, peer=peer, reactor=reactor)
-
-
-def _le_socket(host: str) -> socket.socket:
-    """Return a socket bound to an adapter."""
-    opened = socket.socket(_AF_BLUETOOTH, socket.SOCK_SEQPACKET, _BTPROTO_L2CAP)
-    try:
-        opened.setblocking(False)
-        raw = encode_address(host, LE_PUBLIC, 0)
-        if _libc.bind(opened.fileno(), raw, len(raw)):
-            raise _error()
-        # It counts only before the socket listens or connects, and only once it is bound as one for LE.
-        opened.setsockopt(_SOL_BLUETOOTH, _BT_RCVMTU, struct.pack("=H", MTU))
-    except OSError:
-        opened.close()
-        raise
-    return opened
-
-
-def encode_address(address: str, address_type: int, psm: int) -> bytes:
-    """Return a ``struct sockaddr_l2``, 14 bytes.
-
-    Args:
-        address: Such as ``C0:11:22:33:44:55``.
-        address_type: `LE_PUBLIC` or `LE_RANDOM`.
-        psm: 0 for any.
-    """
-    device = bytes.fromhex(address.replace(":", ""))[::-1]
-    return _SOCKADDR_L2.pack(_AF_BLUETOOTH, psm.to_bytes(2, "little"), device, bytes(2), address_type)
-
-
-def decode_address(raw: bytes) -> tuple[str, int]:
-    """Return address and PSM of a ``struct sockaddr_l2``."""
-    _, psm, device, _, _ = _SOCKADDR_L2.unpack(raw)
-    return device[::-1].hex(":").upper(), int.from_bytes(psm, "little")
-
-
-def _call_with_address(name: str, number: int) -> tuple[int, bytes]:
-    """Call ``accept`` or ``getsockname``; return its result and the address."""
-    raw = ctypes.create_string_buffer(_SOCKADDR_L2.size)
-    length = ctypes.c_uint(len(raw))
-    result = getattr(_libc, name)(number, raw, ctypes.byref(length))
-    if result < 0:
-        raise _error()
-    return result, raw.raw
-
-
-def _error() -> OSError:
-    number = ctypes.get_errno()
-    return OSError(number, os.strerror(number))
-
-
-_libc: Final = ctypes.CDLL(None, use_errno=True)
+    return L2capTransport(connected, send_mtu_of(connected), host=host, peer=peer, reactor=reactor)

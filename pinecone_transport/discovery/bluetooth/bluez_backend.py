@@ -28,7 +28,8 @@ from pinecone_transport.discovery.bluetooth.bluez_objects import (
 from pinecone_transport.discovery.bluetooth.loop_thread import LoopThread
 from pinecone_transport.discovery.bluetooth.sightings import Sightings
 from pinecone_transport.links import StreamLink
-from pinecone_transport.links.l2cap import LE_PUBLIC, LE_RANDOM, L2capConnector, L2capPort, L2capReactor
+from pinecone_transport.links.l2cap import L2capConnector, L2capPort, L2capReactor
+from pinecone_transport.links.l2cap_socket import LE_PUBLIC, LE_RANDOM
 from pinecone_transport.wire import PSM_CHARACTERISTIC_UUID, SERVICE_UUID
 
 logger = logging.getLogger("pinecone_transport.discovery")

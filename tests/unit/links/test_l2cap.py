@@ -14,13 +14,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pinecone_transport.links import StreamLink
-from pinecone_transport.links.l2cap import (
-    LE_RANDOM,
-    L2capConnector,
-    L2capTransport,
-    decode_address,
-    encode_address,
-)
+from pinecone_transport.links.l2cap import L2capConnector, L2capTransport
+from pinecone_transport.links.l2cap_socket import LE_RANDOM, decode_address, encode_address
 from pinecone_transport.wire import PeerType
 
 MTU = 500
