@@ -239,7 +239,7 @@ class BluezBackend:
 
     async def _close(self) -> None:
         bus, self._bus = self._bus, None
-        if bus is None:
+        if bus is None or not bus.bus.connected:
             return
         try:
             async with asyncio.timeout(GATT_TIMEOUT):
@@ -252,7 +252,7 @@ class BluezBackend:
             bus.disconnect()
 
     async def _try(self, bus: BluezBus, path: str, interface: str, member: str, *arguments: Any) -> None:
-        with suppress(BluetoothError):  # it may never have been registered, or BlueZ is gone
+        with suppress(Exception):  # it may never have been registered, or BlueZ or the bus is gone
             await bus.call(path, interface, member, *arguments)
 
     def _device(self, address: str) -> str:
