@@ -282,6 +282,9 @@ loggers:
   # At level DEBUG this one would write access tokens to the log.
   synapse.storage.SQL:
     level: INFO
+  # The QUIC library has lines for each connection, and for whatever other servers send.
+  quic:
+    level: CRITICAL
 
 root:
   level: INFO

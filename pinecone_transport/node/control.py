@@ -72,6 +72,7 @@ class ControlSocket:
             self._port = IReactorUNIX(self._reactor).listenUNIX(self._path, self._factory, _BACKLOG, _MODE)
         except (CannotListenError, OSError) as error:
             reason = getattr(error, "socketError", error)
+            reason = getattr(reason, "strerror", None) or reason
             raise ConfigurationError(_OPTION, f"cannot make the socket {self._path}: {reason}.") from error
 
     def stop(self) -> Deferred[Any]:

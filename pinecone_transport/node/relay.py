@@ -88,6 +88,8 @@ def _log_to_stderr(verbose: bool) -> None:
         level=logging.DEBUG if verbose else logging.INFO,
         format="%(asctime)s %(levelname)s %(message)s",
     )
+    # The QUIC library tells of each connection, and warns of what any far end sends.
+    logging.getLogger("quic").setLevel(logging.INFO if verbose else logging.CRITICAL)
     # Twisted tells of each port and connector; of its lines only trouble is of interest.
     logging.getLogger("twisted").setLevel(logging.INFO if verbose else logging.WARNING)
     PythonLoggingObserver().start()

@@ -83,6 +83,7 @@ def test_two_processes_peer_show_it_and_end_cleanly(processes: list[subprocess.P
         errors = process.communicate()[1]
         assert "Traceback" not in errors
         assert "Link down" in errors
+        assert "ALPN" not in errors  # whatever the sessions' library has to say
     assert not (tmp_path / "relay.sock").exists()
     gone = status(tmp_path, "relay")
     assert gone.returncode == 1
@@ -117,6 +118,29 @@ def test_a_port_that_is_taken_is_one_sentence_and_status_1(
     assert second.stderr == (
         f"Error: listen.0: cannot listen on {address}: Address already in use; choose another port or address.\n"
     )
+
+
+def test_a_control_socket_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
+    where = str(tmp_path / "missing" / "node.sock")
+    node = subprocess.run(
+        [
+            *PINECONE,
+            "node",
+            "--no-lan",
+            "--listen",
+            "127.0.0.1:0",
+            "--key-file",
+            str(tmp_path / "node.key"),
+            "--control-socket",
+            where,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert node.returncode == 1
+    assert f"Error: control_socket: cannot make the socket {where}: No such file or directory.\n" in node.stderr
 
 
 def test_a_second_node_with_the_same_key_is_refused_in_one_sentence(
