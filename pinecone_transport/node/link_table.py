@@ -70,7 +70,7 @@ class LinkTable:
         refused = self._admission.link_made(link)
         if refused is not None:
             self.counters[refused] += 1
-            self._log.info(host_of(link), now, "Refused a link from %s: %s", link.address, refused)
+            self._log.info(_in_vain(link), now, "Refused a link from %s: %s", link.address, refused)
             link.close()
             return False
         terms = self._admission.terms(link.way)
@@ -91,7 +91,7 @@ class LinkTable:
         reason = record.closed_for or reason
         if record.key is None:
             self.counters["links that never came up"] += 1
-            self._log.info(host_of(link), now, "A link %s did not come up: %s", _describe(link), reason)
+            self._log.info(_in_vain(link), now, "A link %s did not come up: %s", _describe(link), reason)
         else:
             self._log.info(host_of(link), now, "Link down: %s, %s: %s", record.key.hex(), _describe(link), reason)
             events.append(LinkDown(record.number, record.key, reason))
@@ -159,7 +159,7 @@ class LinkTable:
         del self._by_number[record.number]
         self._admission.link_gone(link)
         self.counters[NOT_ADMITTED] += 1
-        self._log.info(host_of(link), now, "Refused %s, %s: %s", key.hex(), _describe(link), reason)
+        self._log.info(_in_vain(link), now, "Refused %s, %s: %s", key.hex(), _describe(link), reason)
         link.close()
         return self._stack.remove_link(record.number, now)
 
@@ -210,6 +210,11 @@ class LinkTable:
         """Close every link at once."""
         for record in self.records():
             record.link.abort()
+
+
+def _in_vain(link: Link) -> str:
+    """Return the subject of its line: many such links must not take the lines of those that come and go."""
+    return f"links with {host_of(link)} that came to nothing"
 
 
 def _describe(link: Link) -> str:

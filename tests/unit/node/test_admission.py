@@ -179,6 +179,14 @@ class NodeTests(NodeTestCase):
         assert len([line for line in logged.output if "Refused" in line]) == 5
         assert hub.status()["counters"]["node"]["peers that may not peer"] == 20
 
+    def test_refusals_do_not_take_the_lines_of_links_that_come_up(self) -> None:
+        hub, other = self.node(1, parse_node_config({"deny": [B.server_name]})), self.node(2)
+        for _ in range(20):
+            self._linked(hub, other)
+        with self.assertLogs("pinecone_transport.node", "INFO") as logged:
+            self._linked(hub, self.node(3))
+        assert any(f"Link up: {C.server_name}" in line for line in logged.output)
+
     def test_a_closed_mesh_lets_in_whoever_knows_the_secret(self) -> None:
         with TemporaryDirectory() as folder:
             self._closed_mesh(parse_node_config({"mesh_secret_file": _secret(Path(folder))}))
