@@ -260,7 +260,9 @@ def _why(reason: Failure) -> str:
 
 
 def _text(port: IListeningPort, address: str) -> str:
+    """Return the address with the port that the system chose, written as it would be dialled."""
     host = port.getHost()
-    if hasattr(host, "host") and hasattr(host, "port"):
-        return host_and_port(host.host, host.port)
-    return address
+    if not hasattr(host, "host") or not hasattr(host, "port"):
+        return address
+    scheme, separator, _ = address.partition("://")
+    return (scheme + separator if separator else "") + host_and_port(host.host, host.port)

@@ -4,7 +4,7 @@ In from above: bytes to write, and the wish to close (`Link`). Out to above: a l
 (`LinkOwner`, which the node is). A link knows nothing of frames and nothing of the node.
 """
 
-from pinecone_transport.links.address import EndpointString, HostPort, LinkAddress, host_and_port
+from pinecone_transport.links.address import EndpointString, HostPort, LinkAddress, endpoint_kinds, host_and_port
 from pinecone_transport.links.interfaces import Link, LinkOwner
 from pinecone_transport.links.pipe import PipeLink, connect_nodes
 from pinecone_transport.links.schemes import parse_listen, parse_peer
@@ -25,6 +25,7 @@ __all__ = [
     "WebSocketUrl",
     "connect_nodes",
     "dial_tcp",
+    "endpoint_kinds",
     "host_and_port",
     "listen_tcp",
     "parse_listen",

@@ -133,7 +133,7 @@ def parse_endpoint(text: str) -> EndpointString | None:
         raise ValueError(f"{text!r} is TCP, whose addresses are written host:port, or [address]:port for IPv6")
     if _RECURSION.search(text):
         raise ValueError(f"{text!r} is a stream of the overlay itself, and the overlay cannot be carried by itself")
-    if match["kind"] not in _endpoint_kinds():
+    if match["kind"] not in endpoint_kinds():
         raise ValueError(
             f"{text!r} is not an address; write host:port, or [address]:port for IPv6. Of endpoints of the kind "
             f"{match['kind']!r} nothing installed here knows"
@@ -141,7 +141,8 @@ def parse_endpoint(text: str) -> EndpointString | None:
     return EndpointString(text)
 
 
-def _endpoint_kinds() -> set[str]:
+def endpoint_kinds() -> set[str]:
+    """Return what endpoint strings may begin with here: the kinds that Twisted has, and those of installed plug-ins."""
     # Twisted's own look-up needs a reactor; this one is for files that are only read.
     interfaces = (IStreamClientEndpointStringParserWithReactor, IStreamServerEndpointStringParser)
     return {*_BUILT_IN, *(cast(Any, plugin).prefix for interface in interfaces for plugin in getPlugins(interface))}

@@ -10,12 +10,15 @@ import attrs
 
 from pinecone_transport.errors import ConfigurationError, LocalProtocolError
 from pinecone_transport.identity import PublicKey, key_from_server_name
+from pinecone_transport.links import endpoint_kinds
 
 DISCOVERING: Final = ("lan",)
 """Sources that find peers by themselves, without anything but being switched on."""
 FINDING: Final = frozenset({"lan", "mdns", "ble"})
 """Sources that dial whom they have found, and not whom the configuration names."""
 
+_OTHERS: Final = frozenset({"tcp", "ws", "pipe"})
+_ONLY_FOR: Final = {"interfaces": frozenset({"lan", "mdns"}), "adapter": frozenset({"ble"})}
 _MAX_LINKS: Final = 253
 _ADAPTER: Final = re.compile(r"[A-Za-z0-9_]+|[a-z-]+:\S+")
 
@@ -57,7 +60,7 @@ def parse_sources(value: object, *, discover: bool) -> dict[str, SourceConfig]:
         value = {}
     if not isinstance(value, Mapping):
         raise ConfigurationError("sources", f"should have one source of links a line, such as `lan:`, not {value!r}.")
-    sources = {str(name): _parse_source(options, f"sources.{name}") for name, options in value.items()}
+    sources = {str(name): _parse_source(str(name), options) for name, options in value.items()}
     if discover:
         for name in DISCOVERING:
             found = sources.get(name, SourceConfig())
@@ -85,7 +88,14 @@ def _key(value: object, path: str) -> PublicKey:
         raise ConfigurationError(path, f"a key is 64 lower-case hex digits in quotes, not {value!r}.") from None
 
 
-def _parse_source(value: object, path: str) -> SourceConfig:
+def _parse_source(source: str, value: object) -> SourceConfig:
+    path = f"sources.{source}"
+    sources = FINDING | _OTHERS | endpoint_kinds()
+    if source not in sources:
+        raise ConfigurationError(
+            path,
+            "there is no such source of links; there are ble, lan, mdns, tcp, ws, and kinds of endpoint such as unix.",
+        )
     if value is None:
         return SourceConfig()
     if not isinstance(value, Mapping):
@@ -94,6 +104,8 @@ def _parse_source(value: object, path: str) -> SourceConfig:
     for name in value:
         if name not in known:
             raise ConfigurationError(f"{path}.{name}", f"there is no such option; there are {', '.join(known)}.")
+        if source not in _ONLY_FOR.get(name, sources):
+            raise ConfigurationError(f"{path}.{name}", f"has a meaning for {', '.join(sorted(_ONLY_FOR[name]))} alone.")
     return SourceConfig(
         enabled=_boolean(value.get("enabled"), f"{path}.enabled"),
         interfaces=_names(value.get("interfaces"), f"{path}.interfaces"),

@@ -51,7 +51,7 @@ class StaticSourceTests(SynchronousTestCase):
         def open_port() -> Deferred[IListeningPort]:
             if address in self.taken:
                 return fail(CannotListenError("", 5, OSError(98, "Address already in use")))
-            host, _, port = address.rpartition(":")
+            host, _, port = address.partition("://")[2].rpartition(":") if "://" in address else address.rpartition(":")
             self.ports[address] = Port(IPv4Address("TCP", host, int(port)))
             return succeed(self.ports[address])
 
@@ -65,6 +65,11 @@ class StaticSourceTests(SynchronousTestCase):
         source.stop()
         assert source.addresses() == []
         assert not any(port.open for port in self.ports.values())
+
+    def test_what_is_listened_on_is_written_as_it_is_dialled(self) -> None:
+        source = self.source(self.listener("ws://192.0.2.1:5"))
+        source.listen()
+        assert source.addresses() == ["ws://192.0.2.1:5"]
 
     def test_an_address_that_another_covers_may_be_taken(self) -> None:
         self.taken.add("0.0.0.0:5")

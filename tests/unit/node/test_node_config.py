@@ -155,6 +155,8 @@ def test_peers_are_looked_for_only_where_that_is_wanted_and_not_switched_off() -
         ({"deny": [5]}, "deny.0", "a key is 64 lower-case hex digits in quotes"),
         ({"sources": ["lan"]}, "sources", "one source of links a line"),
         ({"sources": {"lan": True}}, "sources.lan", "one option a line"),
+        ({"sources": {"lna": {"enabled": False}}}, "sources.lna", "no such source of links; there are ble,"),
+        ({"sources": {"tcp": {"interfaces": ["eth0"]}}}, "sources.tcp.interfaces", "has a meaning for lan, mdns alone"),
         ({"sources": {"lan": {"on": True}}}, "sources.lan.on", "no such option; there are enabled"),
         ({"sources": {"lan": {"enabled": "yes"}}}, "sources.lan.enabled", "true or false"),
         ({"sources": {"lan": {"link_proof": 1}}}, "sources.lan.link_proof", "true or false"),
