@@ -137,9 +137,11 @@ class FairQueue:
         return frame
 
     def _drop_oldest(self, flow: _Flow) -> None:
-        """Drop one frame of a flow that has more than one: no frame alone reaches a limit."""
         self._take(flow)
         self.dropped += 1
+        if not flow.frames:
+            # Half of the flows, with one frame of the greatest length each, are too much already.
+            self._turns.remove(flow)
 
 
 def _flow_size(flow: _Flow) -> int:

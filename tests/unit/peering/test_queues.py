@@ -110,6 +110,19 @@ def test_all_flows_together_are_bounded_and_the_fullest_pays() -> None:
     assert b"small" in drained(queue)
 
 
+def test_flows_of_one_long_frame_each_are_bounded_too() -> None:
+    queue = FairQueue(PeerType.REMOTE)
+    destinations = destinations_of_distinct_flows(200)
+    for destination in destinations:
+        queue.push(destination, SOURCE, (bytes(65_535),))
+    assert queue.size <= 8 * 1024 * 1024
+    assert len(queue) + queue.dropped == 200
+    left = len(queue)
+    assert drained(queue) == [bytes(65_535)] * left
+    queue.push(destinations[0], SOURCE, (b"a",))
+    assert drained(queue) == [b"a"]
+
+
 def test_a_flow_is_half_empty_up_to_half_of_its_room() -> None:
     queue = FairQueue(PeerType.REMOTE)
     half = queue.room(key(1), SOURCE) // 2
