@@ -13,7 +13,9 @@ from typing import Any, Final, cast, final
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import IListeningPort, IProtocol, IProtocolFactory, IStreamClientEndpoint
-from twisted.web.client import URI, Agent, readBody
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from twisted.web.client import URI, Agent, ResponseDone
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory, IResponse
 from twisted.web.resource import Resource
@@ -98,9 +100,12 @@ async def _ping(node: INode, key: PublicKey, clock: Callable[[], float]) -> Mapp
         request: Deferred[IResponse] = agent.request(b"GET", f"http://{key.hex()}{PATH}".encode(), headers)
         response = await request.addTimeout(DIAL_TIMEOUT + ANSWER_TIMEOUT, node.reactor)
         answered = clock()
-        body = await readBody(response).addTimeout(ANSWER_TIMEOUT, node.reactor)
+        answer = _Answer(endpoint.hang_up)
+        response.deliverBody(answer)
+        body = await answer.body.addTimeout(ANSWER_TIMEOUT, node.reactor)
     except Exception as error:
         # Whatever it is, it is what the ping was to find out.
+        endpoint.hang_up()
         return {**report, "set_up": _since(begun, endpoint.connected_at), "outcome": _failure(error, endpoint)}
     connected_at = cast(float, endpoint.connected_at)
     outcome = "the node answers" if body == _PONG else f"what answers is no node of this kind: HTTP {response.code}"
@@ -120,12 +125,43 @@ def _failure(error: Exception, endpoint: _TimedEndpoint) -> str:
 
 
 @final
+class _Answer(Protocol):
+    """Reads an answer's body, and no more than ours has: another may have no end.
+
+    Attributes:
+        body: Fires with it once it is whole or too long.
+    """
+
+    def __init__(self, hang_up: Callable[[], None]) -> None:
+        self.body: Final[Deferred[bytes]] = Deferred()
+        self._hang_up = hang_up
+        self._received = b""
+
+    def dataReceived(self, data: bytes) -> None:
+        if self.body.called:
+            return
+        self._received += data
+        if len(self._received) > len(_PONG):
+            self.body.callback(self._received)
+            self._hang_up()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self.body.called:
+            return
+        if reason.check(ResponseDone):
+            self.body.callback(self._received)
+        else:
+            self.body.errback(reason)
+
+
+@final
 @implementer(IAgentEndpointFactory, IStreamClientEndpoint)
 class _TimedEndpoint:
     """Notes when the connection is there."""
 
     def __init__(self, endpoint: IStreamClientEndpoint, clock: Callable[[], float]) -> None:
         self.connected_at: float | None = None
+        self._protocol: IProtocol | None = None
         self._endpoint: Final = endpoint
         self._clock: Final = clock
 
@@ -138,6 +174,13 @@ class _TimedEndpoint:
 
         def connected(protocol: IProtocol) -> IProtocol:
             self.connected_at = self._clock()
+            self._protocol = protocol
             return protocol
 
         return self._endpoint.connect(protocolFactory).addCallback(connected)
+
+    def hang_up(self) -> None:
+        """Give the stream up, if there is one: whoever is at its other end may keep it for ever."""
+        transport: Any = getattr(self._protocol, "transport", None)
+        if transport is not None:
+            transport.abortConnection()

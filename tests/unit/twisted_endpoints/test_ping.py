@@ -9,9 +9,10 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
-from twisted.web.server import Site
+from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from pinecone_transport.errors import LocalProtocolError
 from tests.support.loopback import LoopbackNetwork, LoopbackNode
@@ -67,6 +68,25 @@ class PingTests(SynchronousTestCase):
         report = self._ping()
         assert report["outcome"] == "what answers is no node of this kind: HTTP 404"
         assert report["request"] > 0
+
+    def test_of_an_answer_without_end_nothing_is_taken(self) -> None:
+        class Endless(Resource):
+            isLeaf = True
+            ended = False
+
+            def render_GET(self, request: Request) -> int:
+                request.notifyFinish().addErrback(self._end)
+                request.write(bytes(1000))
+                return NOT_DONE_YET
+
+            def _end(self, reason: Failure) -> None:
+                self.ended = True
+
+        endless = Endless()
+        PineconeServerEndpoint(self.far).listen(Site(endless, reactor=self.clock))
+        report = self._ping()
+        assert report["outcome"] == "what answers is no node of this kind: HTTP 200"
+        assert endless.ended
 
     def test_what_takes_streams_and_is_silent_is_there_all_the_same(self) -> None:
         PineconeServerEndpoint(self.far).listen(Factory.forProtocol(Protocol))
