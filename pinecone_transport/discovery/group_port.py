@@ -75,6 +75,8 @@ class GroupPort(DatagramProtocol):
     def close(self) -> Deferred[Any]:
         """Listen no more."""
         self.closed = True
+        if self.transport is None:  # the system closed the socket, and Twisted has forgotten it
+            return succeed(None)
         return cast(Port, self.transport).stopListening() or succeed(None)
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:

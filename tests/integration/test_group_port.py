@@ -63,6 +63,16 @@ async def test_what_is_sent_to_an_address_of_ours_is_not_heard(ears: Ears) -> No
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_port_that_the_system_has_closed_says_so_and_can_be_closed(ears: Ears) -> None:
+    port = ears.open(socket.AF_INET)
+    opened: Any = port.transport
+    opened.stopReading()
+    opened.connectionLost()  # as the reactor does when reading fails
+    assert port.closed
+    await port.close()
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_port_that_was_closed_hears_no_more_and_cannot_be_had_on_an_interface_that_is_not_there(
     ears: Ears,
 ) -> None:
