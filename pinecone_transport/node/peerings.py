@@ -168,6 +168,8 @@ class Peerings:
             return
         if source is not None:
             await self._drop(name)
+            if self._stopped:  # meanwhile; what began now nobody would stop
+                return
         self._plans[name] = plan
         self._sources[name] = source = plan.make()
         try:

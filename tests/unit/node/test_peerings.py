@@ -8,6 +8,7 @@ from unittest.mock import patch
 
 import pytest
 from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
@@ -40,9 +41,32 @@ class Resolver:
         return self
 
 
+class SlowlyClosedPort:
+    """A port that takes its time to close."""
+
+    def __init__(self, closed: Deferred[None]) -> None:
+        self.closed = closed
+
+    def getHost(self) -> IPv6Address:
+        return IPv6Address("TCP", "::", 5)
+
+    def stopListening(self) -> Deferred[None]:
+        return self.closed
+
+
+class Reactor(MemoryReactorClock):
+    """Dials nobody; its ports close when ``closed`` fires, if that is set."""
+
+    closed: Deferred[None] | None = None
+
+    def listenTCP(self, *arguments: Any, **more: Any) -> Any:
+        port = super().listenTCP(*arguments, **more)
+        return port if self.closed is None else SlowlyClosedPort(self.closed)
+
+
 class PeeringsTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.reactor = MemoryReactorClock()
+        self.reactor = Reactor()
         self.reactor.installNameResolver(Resolver())
         self.owner = RecordingOwner()
         self.failed: list[str] = []
@@ -169,6 +193,20 @@ class PeeringsTests(SynchronousTestCase):
         self._refuse()
         assert self.reactor.getDelayedCalls() == []
         assert peerings.candidates()[0].state.value == "unwanted"
+
+    def test_what_is_stopped_in_the_middle_of_a_change_begins_nothing_anew(self) -> None:
+        self.reactor.closed = closed = Deferred()
+        peerings = self.peerings(sources={"lan": {"enabled": True}})
+        peerings.listen()
+        peerings.start()
+        other = {"lan": {"enabled": True, "interfaces": ["eth1"]}}
+        changing = peerings.reconfigure(parse_node_config({"sources": other}))
+        peerings.stop()
+        self.reactor.tcpServers.clear()
+        closed.callback(None)
+        self.successResultOf(changing)
+        assert self.reactor.tcpServers == []
+        assert self.reactor.getDelayedCalls() == []
 
     def test_why_there_is_no_link_is_shown_with_whom_it_led_to(self) -> None:
         peerings = self.peerings(peers=["192.0.2.1:5"])
