@@ -182,7 +182,7 @@ class Neighbours:
         return True
 
     def forget(self, key: PublicKey, zone: str) -> None:
-        """NeighbourDial somebody no more: it said goodbye."""
+        """Dial somebody no more: it said goodbye."""
         known = self._known.get((key, zone))
         if known is not None:
             known.addresses.clear()
@@ -190,7 +190,7 @@ class Neighbours:
             self._drop_if_useless(known, float("inf"))
 
     def forget_zone(self, zone: str) -> None:
-        """NeighbourDial nobody there any more: the interface is gone."""
+        """Dial nobody there any more: the interface is gone."""
         for known in list(self._known.values()):
             if known.zone == zone:
                 self.forget(known.key, zone)
