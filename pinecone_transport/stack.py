@@ -390,8 +390,7 @@ class Stack:
                 self._end_grace(now, events)
             else:
                 record = self._links[owner]
-                if owner in self._pauses and now >= self._pauses.of(owner).ends_at:
-                    self._end_pause(owner, now)
+                self._look_at_pause(owner, now)
                 self._peering_up(owner, record, record.peering.handle_timer(now), now, events)
         return events
 
@@ -453,6 +452,15 @@ class Stack:
                     self._links[offer.came_by].peering.reading_paused(now)
                     self._pause_changes[offer.came_by] = True
                     self._deadlines.schedule(offer.came_by, pause.ends_at)
+
+    def _look_at_pause(self, link: int, now: float) -> None:
+        """End a link's pause that has lasted long enough; what is due may be something else of the link's."""
+        if link in self._pauses:
+            ends_at = self._pauses.of(link).ends_at
+            if now >= ends_at:
+                self._end_pause(link, now)
+            else:
+                self._deadlines.schedule(link, ends_at)
 
     def _end_pause(self, link: int, now: float) -> None:
         self._pauses.end(link, now)

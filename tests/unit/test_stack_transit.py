@@ -201,6 +201,20 @@ def test_a_pause_ends_after_half_a_second_whatever_happens(node: Node) -> None:
     assert node.stack.peering(node.links[1]).counters["dropped_out_queue_full"] > 0
 
 
+def test_a_pause_ends_in_time_though_something_else_of_its_link_was_due_before(node: Node) -> None:
+    paused_at = NOW + 2.9  # and at NOW + 3 a keepalive is due
+    node.keep_alive(paused_at)
+    node.refuse(0, traffic(PEERS[1].key, size=50_000, count=4), paused_at)
+    node.stack.link_blocked(node.links[1], paused_at)
+    assert node.stack.take_pauses() == {node.links[0]: True}
+    now = paused_at
+    while now < paused_at + MAX_PAUSE:
+        now = node.stack.next_timer()
+        node.stack.handle_timer(now)
+    assert now == paused_at + MAX_PAUSE
+    assert node.stack.take_pauses() == {node.links[0]: False}
+
+
 def test_silence_while_reading_is_paused_is_not_the_peers_fault(node: Node) -> None:
     node.keep_alive(NOW)
     node.refuse(0, traffic(PEERS[1].key, size=50_000, count=4))
