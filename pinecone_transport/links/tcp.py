@@ -207,7 +207,7 @@ class TcpLink(StreamLink):
             except OSError:
                 self._reactor_sees_to_it()
                 return False
-            while taken and taken >= len(waiting[0]):
+            while waiting and taken >= len(waiting[0]):  # pieces without bytes, too
                 taken -= len(waiting.popleft())
             if taken:
                 waiting[0] = memoryview(waiting[0])[taken:]

@@ -162,6 +162,17 @@ async def test_what_is_written_arrives_whole_and_in_order_and_before_the_end() -
 
 
 @pytest_twisted.ensureDeferred
+async def test_pieces_without_bytes_hold_nothing_up() -> None:
+    pair = Pair()
+    await pair.connect()
+    pair.near.write([b"", PIECE[:WHOLE], b"", b""])
+    pair.near.write([b""])
+    pair.near.write([PIECE[:WHOLE]])
+    await eventually(lambda: len(pair.far_owner.received) == 2 * WHOLE)
+    await pair.stop()
+
+
+@pytest_twisted.ensureDeferred
 async def test_what_is_lent_is_written_as_far_as_it_goes_at_once_and_never_before_what_waits() -> None:
     pair = Pair()
     await pair.connect()
