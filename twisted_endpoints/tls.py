@@ -153,7 +153,7 @@ class TlsConnection:
             self._shake_hands()
 
     def read(self) -> bytes:
-        """Return received plaintext, about 128 KiB at most; empty if there is none (now, or any more)."""
+        """Return received plaintext, about 96 KiB at most; empty if there is none (now, or any more)."""
         pieces: list[bytes] = []
         size = 0
         while self._may_have_plaintext and size < _READ_SIZE and not self.ended and self.error is None:
