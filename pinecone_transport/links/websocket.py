@@ -18,7 +18,7 @@ from autobahn.twisted.websocket import (
 )
 from autobahn.websocket.protocol import WebSocketProtocol
 from autobahn.websocket.types import ConnectionRequest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import (
@@ -337,8 +337,11 @@ def dial_websocket(reactor: IReactorTime, url: WebSocketUrl, owner: LinkOwner) -
 
     ``wss`` trusts whom the system trusts.
     """
-    factory = _DialFactory(owner, url, reactor)
-    connecting = _client_endpoint(reactor, url).connect(factory)
+    try:
+        factory = _DialFactory(owner, url, reactor)
+        connecting = _client_endpoint(reactor, url).connect(factory)
+    except ValueError:  # such as a name that no certificate can have
+        return fail()
 
     def cancel(_: Deferred[WebSocketLink]) -> None:
         connecting.cancel()

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from pinecone_transport.links.address import HostPort, parse_host_port
+from pinecone_transport.links.address import HostPort, is_ip, parse_host_port
 
 WAY: Final = "ws"
 
@@ -65,8 +65,19 @@ def parse_websocket_url(text: str) -> WebSocketUrl:
         raise ValueError(f"{text!r} is not a WebSocket URL; write wss://host/path or ws://host:port/path")
     if parts.fragment or parts.username is not None:
         raise ValueError(f"{text!r} has a fragment or a user name, and WebSocket URLs have neither")
+    if not _is_host(parts.hostname):
+        raise ValueError(f"{parts.hostname!r} is neither a host name nor an IP address")
+    if port == 0:
+        raise ValueError(f"{text!r} has port 0, which nobody can dial; give the port that the peer listens on")
     secure = parts.scheme == "wss"
     return WebSocketUrl(text, secure, parts.hostname, port or (443 if secure else 80))
+
+
+def _is_host(host: str) -> bool:
+    try:
+        return is_ip(host) or bool(host.encode("idna"))
+    except UnicodeError:
+        return False
 
 
 def parse_websocket_listen(text: str) -> WebSocketListen:

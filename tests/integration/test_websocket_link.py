@@ -264,6 +264,12 @@ def test_a_dial_that_nobody_answers_fails(listening):
 
 
 @pytest_twisted.inlineCallbacks
+def test_a_dial_to_a_name_that_there_cannot_be_fails():
+    with pytest.raises(ValueError, match="A-label"):
+        yield dial_websocket(reactor, parse_websocket_url("wss://xn--/"), Owner())
+
+
+@pytest_twisted.inlineCallbacks
 def test_a_dial_to_something_else_fails_with_what_it_said():
     class Refusing(Protocol):
         def dataReceived(self, data: bytes) -> None:

@@ -41,3 +41,16 @@ def test_where_to_listen_is_an_address_and_a_port(text) -> None:
 def test_elsewhere_nobody_listens(text) -> None:
     with pytest.raises(ValueError, match="nowhere to listen"):
         parse_websocket_listen(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("wss://relay..example.org", "'relay..example.org' is neither a host name nor an IP address"),
+        (f"wss://{'a' * 64}.example.org", "is neither a host name nor an IP address"),
+        ("ws://example.org:0/ws", "has port 0, which nobody can dial"),
+    ],
+)
+def test_what_nobody_can_dial_is_refused_with_a_sentence(text, part) -> None:
+    with pytest.raises(ValueError, match=part):
+        parse_websocket_url(text)
