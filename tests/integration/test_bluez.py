@@ -105,6 +105,26 @@ def test_two_nodes_federate(bluez):
     yield DeferredList([a.stop(), b.stop()])
 
 
+@pytest_twisted.inlineCallbacks
+def test_what_is_stopped_as_it_starts_does_not_listen(bluez):
+    first, _, _ = yield started(bluez, LocalAir(), "hci0")
+    listening = []
+
+    class Channels(NoChannels):
+        def listen(self, host: str, accept) -> int:
+            listening.append(host)
+            return 128
+
+        def close(self) -> None:
+            listening.clear()
+
+    made = BluezBackend("hci1", LoopThread(reactor, "d-bus"), Channels(), bluez.address)
+    starting = made.start(seen=print, accept=print, failed=print)
+    (succeeded, _), *_ = yield DeferredList([starting, made.stop(), first.stop()], consumeErrors=True)
+    assert not succeeded
+    assert listening == []
+
+
 class NoChannels:
     """A kernel without Bluetooth."""
 

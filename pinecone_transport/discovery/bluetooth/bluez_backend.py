@@ -6,7 +6,6 @@ D-Bus is spoken in an asyncio loop, in a thread of its own; the channels are in 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final, Protocol, final
@@ -31,8 +30,6 @@ from pinecone_transport.links import StreamLink
 from pinecone_transport.links.l2cap import L2capConnector, L2capPort, L2capReactor
 from pinecone_transport.links.l2cap_socket import LE_PUBLIC, LE_RANDOM
 from pinecone_transport.wire import PSM_CHARACTERISTIC_UUID, SERVICE_UUID
-
-logger = logging.getLogger("pinecone_transport.discovery")
 
 _ADAPTER: Final = "org.bluez.Adapter1"
 _GATT_MANAGER: Final = "org.bluez.GattManager1"
@@ -106,6 +103,7 @@ class BluezBackend:
         self._seen: Callable[[str], None]
         self._failed: Callable[[str], None]
         self._host = ""
+        self._stopped = False
         # Of the other thread alone.
         self._bus: BluezBus | None = None
         self._connected_by_us: Final[set[str]] = set()
@@ -123,6 +121,8 @@ class BluezBackend:
 
         def listen(host: str) -> int:
             self._host = host
+            if self._stopped:
+                raise BluetoothError("it is switched off again")
             try:
                 return self._channels.listen(host, accept)
             except OSError as error:
@@ -149,6 +149,7 @@ class BluezBackend:
 
     def stop(self) -> Deferred[Any]:
         """Unregister all."""
+        self._stopped = True
         self._channels.close()
         stopping = self._thread.run(self._close())
         return stopping.addBoth(lambda _: self._thread.stop())

@@ -50,16 +50,11 @@ class BluezBus:
             f"type='signal',sender='{BLUEZ}',interface='{_OBJECT_MANAGER}',member='InterfacesAdded'",
             f"type='signal',sender='{_DBUS}',member='NameOwnerChanged',arg0='{BLUEZ}'",
         ):
-            await self._ask(
-                Message(
-                    destination=_DBUS,
-                    path="/org/freedesktop/DBus",
-                    interface=_DBUS,
-                    member="AddMatch",
-                    signature="s",
-                    body=[rule],
-                )
-            )
+            try:
+                await self._add_match(rule)
+            except BaseException:  # cancelled, too: nobody else knows the bus yet
+                self.disconnect()
+                raise
         return self
 
     async def call(self, path: str, interface: str, member: str, signature: str = "", *body: Any) -> Any:
@@ -94,6 +89,18 @@ class BluezBus:
         """Leave the bus."""
         self.bus.remove_message_handler(self._heard)
         self.bus.disconnect()
+
+    async def _add_match(self, rule: str) -> None:
+        await self._ask(
+            Message(
+                destination=_DBUS,
+                path="/org/freedesktop/DBus",
+                interface=_DBUS,
+                member="AddMatch",
+                signature="s",
+                body=[rule],
+            )
+        )
 
     async def _ask(self, message: Message) -> Any:
         answer = await self.bus.call(message)
