@@ -73,6 +73,7 @@ class BluetoothSource:
         self._psm: int | None = None
         self._links: Final[set[StreamLink]] = set()
         self._timer: IDelayedCall | None = None
+        self._step: Deferred[Any] = succeed(None)
         self._releases: Final[dict[str, IDelayedCall]] = {}
 
     # LinkSource
@@ -133,9 +134,9 @@ class BluetoothSource:
         if backend is not self._backend:
             return
         logger.warning("Bluetooth cannot be used, tried again in %d s: %s", RESTART_DELAY, reason)
+        self._devices.failed("the radio is gone", self._clock())
         self._leave_backend()
         self._switch_off(backend)
-        self._devices.failed("the radio is gone", self._clock())
         self._timer = self._reactor.callLater(RESTART_DELAY, self._switch_on)
 
     def _leave_backend(self) -> BluetoothBackend | None:
@@ -144,6 +145,7 @@ class BluetoothSource:
             release.cancel()
         self._releases.clear()
         backend, self._backend, self._psm = self._backend, None, None
+        self._step.cancel()
         return backend
 
     def _switch_off(self, backend: BluetoothBackend) -> Deferred[Any]:
@@ -188,6 +190,7 @@ class BluetoothSource:
 
     def _finish(self, address: str, step: Deferred[Any], done: Callable[[Any], bool]) -> None:
         """Go on when the step has ended, and see to it that it does: a radio may swallow what it is told."""
+        self._step = step
         step.addTimeout(STEP_TIMEOUT, self._reactor)
         step.addCallbacks(done, self._step_failed)
         step.addCallback(lambda succeeded: self._release_after(HOLD if succeeded else 0.0, address))

@@ -215,6 +215,12 @@ class BluetoothSourceTests(SynchronousTestCase):
         assert self.clock.getDelayedCalls() == []
         assert self.successResultOf(self.source.stop()) is None
 
+    def test_a_step_that_is_under_way_is_given_up_when_it_is_stopped(self) -> None:
+        radio = self.ask()
+        self.source.stop()
+        assert radio.reading.called
+        assert self.clock.getDelayedCalls() == []
+
     def test_a_radio_that_starts_after_it_was_stopped_is_left_alone(self) -> None:
         self.source.stop()
         self.radio.starting.callback(PSM)
