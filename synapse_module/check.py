@@ -139,7 +139,7 @@ class _Check:
         except ConfigurationError as error:
             yield Finding(Severity.ERROR, f"{path}.{error.path}", error.sentence)
             return
-        if not config.listen and not config.peers and not config.source("lan").enabled:
+        if config.would_be_alone():
             yield Finding(
                 Severity.WARNING, path, "has neither peers nor anything to listen on: the node will be alone."
             )

@@ -10,7 +10,7 @@ import attrs
 from pinecone_transport.errors import ConfigurationError, LocalProtocolError
 from pinecone_transport.identity import PublicKey, key_from_server_name
 from pinecone_transport.links import LinkAddress, parse_listen, parse_peer
-from pinecone_transport.node.source_config import SourceConfig, parse_keys, parse_sources
+from pinecone_transport.node.source_config import FINDING, SourceConfig, parse_keys, parse_sources
 from pinecone_transport.session import Kind, Kinds
 
 MAX_PORTS: Final = 253
@@ -68,6 +68,10 @@ class NodeConfig:
     def source(self, name: str) -> SourceConfig:
         """Return the options of a source of links."""
         return self.sources.get(name, _NO_OPTIONS)
+
+    def would_be_alone(self) -> bool:
+        """Tell whether nobody is dialled or looked for, and nothing listened on."""
+        return not self.listen and not self.peers and not any(self.source(name).enabled for name in FINDING)
 
 
 _NO_OPTIONS: Final = SourceConfig()

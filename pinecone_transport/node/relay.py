@@ -70,7 +70,7 @@ def run_relay(read_options: Callable[[], Mapping[str, object]], *, say: Callable
 
 def _parse(options: Mapping[str, object]) -> NodeConfig:
     config = parse_node_config(options, discover=True)
-    if not config.listen and not config.peers and not any(source.enabled for source in config.sources.values()):
+    if config.would_be_alone():
         raise ConfigurationError("", "A node needs an address to listen on, or a peer to dial: --listen or --peer.")
     return config
 

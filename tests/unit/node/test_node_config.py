@@ -38,6 +38,21 @@ def test_everything_can_be_given() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("options", "alone"),
+    [
+        ({}, True),
+        ({"sources": {"mdns": {"enabled": False}}}, True),
+        ({"sources": {"tcp": {"enabled": True}}}, True),
+        ({"sources": {"mdns": {"enabled": True}}}, False),
+        ({"peers": ["192.0.2.1:5"]}, False),
+        ({"listen": ["[::]:0"]}, False),
+    ],
+)
+def test_a_node_is_alone_that_dials_finds_and_takes_nobody(options: dict[str, object], alone: bool) -> None:
+    assert parse_node_config(options).would_be_alone() is alone
+
+
 @pytest.mark.parametrize("name", ["key_file", "listen", "peers", "control_socket"])
 def test_null_is_as_if_it_was_not_there(name: str) -> None:
     assert parse_node_config({name: None}) == NodeConfig()
