@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final, final
 
+from pinecone_transport.errors import LocalProtocolError
 from pinecone_transport.identity import Identity, PublicKey
 from pinecone_transport.peering.link_proof import LinkProof
 from pinecone_transport.peering.mesh_gate import NONCE_LENGTH, MeshGate
@@ -40,6 +41,9 @@ class Opening:
         outbound: Whether we dialled.
         random: For nonces; needed with terms.
 
+    Raises:
+        LocalProtocolError: There are terms, and nothing to make nonces from.
+
     Attributes:
         key: The peer's by its handshake, 32 bytes; None until that has come.
     """
@@ -56,7 +60,9 @@ class Opening:
         self._proof: LinkProof | None = None  # once there is a key
         self._proof_nonce: bytes | None = None
         self._to_send = b""
-        if terms is not None and random is not None:
+        if terms is not None:
+            if random is None:
+                raise LocalProtocolError("what is asked of a peer takes nonces")
             if terms.mesh_key is not None:
                 self._gate = MeshGate(terms.mesh_key, _nonce(random), outbound=outbound)
             if terms.require_proof:

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from pinecone_transport.errors import HandshakeError, LinkTimeoutError
+from pinecone_transport.errors import HandshakeError, LinkTimeoutError, LocalProtocolError
 from pinecone_transport.peering import HandshakeCompleted, LinkFailed, LinkTerms, Peering, PeeringState
 from pinecone_transport.peering.peering import HELD_LIMIT
 from pinecone_transport.wire import PeerType, encode_frame, encode_handshake
@@ -51,6 +51,12 @@ def test_ends_that_fulfil_each_other_s_terms_are_linked(clock, ours, theirs) -> 
     frame = FrameFactory().traffic()
     a.send_frame(frame, clock.now)
     assert b.receive_data(written(a, clock.now), clock.now) == [frame]
+
+
+def test_no_link_opens_without_the_nonces_that_its_terms_take(clock) -> None:
+    for terms in (MESH, PROOF):
+        with pytest.raises(LocalProtocolError):
+            Peering(identity(1), PeerType.REMOTE, clock.now, terms=terms)
 
 
 def test_nothing_of_the_handshake_leaves_before_the_gate_is_passed(clock) -> None:
