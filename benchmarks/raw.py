@@ -122,7 +122,6 @@ class RawPeers:
     def __init__(self) -> None:
         self._peers: Final[list[RawPeer]] = []
         self._selector: Final = selectors.DefaultSelector()
-        self._silent = False
         Thread(target=self._read, daemon=True).start()
         Thread(target=self._keep_alive, daemon=True).start()
 

@@ -437,7 +437,7 @@ class Connection:
     # To below
 
     def has_data(self) -> bool:
-        """Tell whether `data_packet` returns one, unless what was lost arrives after all."""
+        """Tell whether `data_packets` adds any, unless what was lost arrives after all."""
         if self.state is State.SYN_SENT or (self.state is State.SYN_RECEIVED and not self.reported):
             return False
         return self.sender.has_data()

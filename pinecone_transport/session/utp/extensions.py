@@ -42,7 +42,7 @@ class Options(NamedTuple):
     """What one end says of itself.
 
     Attributes:
-        flags: `EARLY`, `FRAGMENTS`.
+        flags: `EARLY`, `FRAGMENTS`, `COMPRESSED`.
         largest: The largest packet that it receives, bytes, header included.
     """
 
