@@ -9,7 +9,7 @@ from random import SystemRandom
 from typing import Any, Final, final
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList, fail, succeed
+from twisted.internet.defer import Deferred, DeferredList, DeferredLock, fail, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
@@ -112,6 +112,7 @@ class Node(Service):
         if config.control_socket is not None:
             self._control = ControlSocket(reactor, config.control_socket, self._commands)
         self._observers: Final = Observers()
+        self._changing: Final = DeferredLock()
         self._log: Final = RepeatFilter(logger)
         self._started_at: float | None = None
         self._all_links_lost: Deferred[None] | None = None
@@ -262,6 +263,10 @@ class Node(Service):
         Those that need a new start are named in the log. The result fails with `ConfigurationError` if something
         cannot be had; then all is as it was.
         """
+        # A change that fails puts back what was there before it, and that must not be half of another one.
+        return self._changing.run(self._reconfigure, config)
+
+    def _reconfigure(self, config: NodeConfig) -> Deferred[None]:
         if not self.running:
             return fail(LocalProtocolError("the node is not running"))
 

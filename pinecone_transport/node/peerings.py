@@ -6,7 +6,7 @@ import logging
 from typing import Any, Final, final
 
 import attrs
-from twisted.internet.defer import Deferred, DeferredList, DeferredLock, fail
+from twisted.internet.defer import Deferred, DeferredList, fail
 
 from pinecone_transport.discovery import Candidate, CandidateState, Counting, LinkSource, StaticSource
 from pinecone_transport.discovery.network_interfaces import InterfaceWatcher
@@ -45,7 +45,6 @@ class Peerings:
         self._links: dict[Link, PublicKey] = {}
         # Why the last link to an address that we dialled is no more.
         self._reasons: dict[tuple[str, str], str] = {}
-        self._changing: Final = DeferredLock()
         self._stopped = False
         self._watcher: Final = InterfaceWatcher(surroundings.reactor, self._interfaces_changed, look=surroundings.look)
 
@@ -125,12 +124,9 @@ class Peerings:
     def reconfigure(self, config: NodeConfig) -> Deferred[None]:
         """Take another configuration over while running; sources whose options are the same do not notice.
 
-        The result fails with `ConfigurationError` if something cannot be had; then all is as it was, as far as what
-        was given up can be had again.
+        One change at a time. The result fails with `ConfigurationError` if something cannot be had; then all is as it
+        was, as far as what was given up can be had again.
         """
-        return self._changing.run(self._reconfigure, config)
-
-    def _reconfigure(self, config: NodeConfig) -> Deferred[None]:
         try:
             plans = self._plan(config)
         except ConfigurationError:

@@ -54,7 +54,7 @@ class SlowlyClosedPort:
         return self.closed
 
 
-class Reactor(MemoryReactorClock):
+class SlowlyClosingReactor(MemoryReactorClock):
     """Dials nobody; its ports close when ``closed`` fires, if that is set."""
 
     closed: Deferred[None] | None = None
@@ -66,7 +66,7 @@ class Reactor(MemoryReactorClock):
 
 class PeeringsTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.reactor = Reactor()
+        self.reactor = SlowlyClosingReactor()
         self.reactor.installNameResolver(Resolver())
         self.owner = RecordingOwner()
         self.failed: list[str] = []

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from twisted.internet.error import ConnectionRefusedError
-from twisted.internet.testing import MemoryReactorClock
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError, ConnectionRefusedError
+from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -13,13 +17,24 @@ from pinecone_transport.identity import Identity
 from pinecone_transport.node import Node, NodeConfig, parse_node_config
 from pinecone_transport.node.reload import reload_options
 from pinecone_transport.node.source_plans import missing_package
+from tests.unit.node.test_peerings import SlowlyClosingReactor
 
+TAKEN = 7
 LOGGER = "pinecone_transport.node"
+
+
+class Reactor(SlowlyClosingReactor):
+    """A reactor one of whose ports is taken."""
+
+    def listenTCP(self, port: int, *arguments: Any, **more: Any) -> Any:
+        if port == TAKEN:
+            raise CannotListenError("127.0.0.1", port, OSError(98, "Address already in use"))
+        return super().listenTCP(port, *arguments, **more)
 
 
 class ReloadTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.reactor = MemoryReactorClock()
+        self.reactor = Reactor()
         self.node = Node(
             Identity(bytes(32)),
             parse_node_config({"peers": ["192.0.2.1:5"]}),
@@ -50,6 +65,22 @@ class ReloadTests(SynchronousTestCase):
         (line,) = self._reload(read)
         assert line.endswith("cannot be used: peers.0: is nonsense.")
         assert self._peers() == ["192.0.2.1:5"]
+
+    def test_two_changes_at_once_are_made_one_after_the_other(self) -> None:
+        self.reactor.closed = closed = Deferred()
+        listening = self.node.reconfigure(parse_node_config({"listen": ["127.0.0.1:5"]}))
+        self.successResultOf(listening)
+        taken = self.node.reconfigure(parse_node_config({"listen": [f"127.0.0.1:{TAKEN}"]}))
+        right = self.node.reconfigure(
+            parse_node_config({"listen": ["127.0.0.1:5"], "sources": {"tcp": {"max_links": 0}}})
+        )
+        closed.callback(None)
+        self.failureResultOf(taken, ConfigurationError)
+        self.successResultOf(right)
+        transport = StringTransport()
+        link = self.reactor.tcpServers[-1][1].buildProtocol(IPv4Address("TCP", "192.0.2.1", 5))
+        link.makeConnection(transport)
+        assert transport.disconnecting
 
     def test_what_cannot_be_had_changes_nothing(self) -> None:
         for options, part in (
