@@ -11,6 +11,7 @@ from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.internet.error import ConnectionAborted
 from twisted.internet.interfaces import (
     IAddress,
+    IDelayedCall,
     IListeningPort,
     IReactorTime,
     IStreamClientEndpoint,
@@ -24,6 +25,9 @@ from pinecone_transport.links.interfaces import LinkOwner
 from pinecone_transport.links.stream import StreamLink
 from pinecone_transport.links.tcp import CONNECT_TIMEOUT, FIRST_WRITE, next_write_limit
 from pinecone_transport.wire import PeerType
+
+CLOSE_TIMEOUT: Final = 10.0
+"""Seconds that the far end has to take what is queued, and to agree to the end where a transport asks it."""
 
 
 @final
@@ -62,6 +66,7 @@ class EndpointLink(StreamLink):
         self._clock = clock
         self._buffered = 0
         self._buffered_since = 0.0
+        self._closing: IDelayedCall | None = None
 
     def write(self, data: Sequence[bytes]) -> None:
         """Hand bytes to the transport, in order."""
@@ -71,6 +76,13 @@ class EndpointLink(StreamLink):
         if self._buffered >= self.write_limit:
             self.writable = False
         super().write(data)
+
+    def close(self) -> None:
+        """Write what is queued, then close; at once, if the far end does not let that end."""
+        if self._connected is not None and self._closing is None:
+            # Links that were refused are counted no more, so nobody else would see to it.
+            self._closing = self._reactor.callLater(CLOSE_TIMEOUT, self.abort)
+            super().close()
 
     def abort(self) -> None:
         """Close at once, whether the transport has a way for that or not."""
@@ -99,6 +111,8 @@ class EndpointLink(StreamLink):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Tell the owner, once, then whoever dialled."""
+        if self._closing is not None and self._closing.active():
+            self._closing.cancel()
         if self._connected is not None:
             super().connectionLost(reason)
 

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from pinecone_transport.links import EndpointString, parse_listen, parse_peer
 from pinecone_transport.links.endpoint import (
+    CLOSE_TIMEOUT,
     EndpointLink,
     client_endpoint,
     dial_endpoint,
@@ -68,6 +69,27 @@ class EndpointLinkTests(SynchronousTestCase):
         link.connectionLost(Failure(ConnectionDone()))
         link.abort()
         assert self.owner.names() == ["made", "lost"]
+
+    def test_a_far_end_that_does_not_let_a_link_close_has_it_cut(self) -> None:
+        link, transport = self._link(), StringTransport()
+        link.makeConnection(transport)
+        link.close()
+        link.close()
+        assert transport.disconnecting
+        self.reactor.advance(CLOSE_TIMEOUT - 1)
+        assert not transport.disconnected
+        self.reactor.advance(1)
+        assert transport.disconnected
+
+    def test_a_link_that_closes_in_time_leaves_no_timer(self) -> None:
+        link = self._link()
+        link.makeConnection(StringTransport())
+        link.close()
+        link.connectionLost(Failure(ConnectionDone()))
+        assert self.owner.names() == ["made", "lost"]
+        assert self.reactor.getDelayedCalls() == []
+        link.close()
+        assert self.reactor.getDelayedCalls() == []
 
     def test_where_the_transport_is_slow_less_is_written_at_once(self) -> None:
         link, transport = self._link(), StringTransport()
