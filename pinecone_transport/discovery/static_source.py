@@ -173,14 +173,15 @@ class StaticSource:
         wanted = {listener.address for listener in listeners}
 
         def open_new(_: object) -> None:
-            self.listen()
+            if self._listening:  # else it was stopped meanwhile
+                self.listen()
 
         def put_back(reason: Failure) -> Deferred[None]:
             self._listeners = before
             known = {listener.address for listener in before}
 
             def listen_again(_: object) -> Failure:
-                self.listen()
+                open_new(None)
                 return reason
 
             closed: Deferred[Any] = self._close([address for address in self._ports if address not in known])

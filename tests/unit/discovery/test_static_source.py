@@ -21,13 +21,14 @@ class Port:
     def __init__(self, host: object) -> None:
         self.host = host
         self.open = True
+        self.closing: Deferred[None] | None = None
 
     def getHost(self) -> object:
         return self.host
 
     def stopListening(self) -> Deferred[None] | None:
         self.open = False
-        return None
+        return self.closing
 
 
 class StaticSourceTests(SynchronousTestCase):
@@ -65,6 +66,17 @@ class StaticSourceTests(SynchronousTestCase):
         source.stop()
         assert source.addresses() == []
         assert not any(port.open for port in self.ports.values())
+
+    def test_what_is_stopped_while_addresses_change_opens_none(self) -> None:
+        source = self.source(self.listener("192.0.2.1:5"))
+        source.listen()
+        self.ports["192.0.2.1:5"].closing = closing = Deferred()
+        changing = source.set_listeners([self.listener("192.0.2.1:6")])
+        source.stop()
+        closing.callback(None)
+        self.successResultOf(changing)
+        assert set(self.ports) == {"192.0.2.1:5"}
+        assert source.addresses() == []
 
     def test_what_is_listened_on_is_written_as_it_is_dialled(self) -> None:
         source = self.source(self.listener("ws://192.0.2.1:5"))
