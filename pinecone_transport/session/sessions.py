@@ -245,10 +245,10 @@ class Sessions:
 
     def ready_keys(self) -> list[PublicKey]:
         """Return the keys that may have packets to send now; who was served last comes last."""
-        keys = self._utp.ready_keys()
-        if self._quic is not None:
-            keys += [key for key in self._quic.ready_keys() if key not in keys]
-        return keys
+        if self._quic is None:
+            return self._utp.ready_keys()
+        # After a change of the tree that may be every key.
+        return list(dict.fromkeys((*self._utp.ready_keys(), *self._quic.ready_keys())))
 
     def packets_to_send(self, key: PublicKey, limit: int, now: float) -> list[bytes]:
         """Return packets for the key, about ``limit`` bytes; the last one may go beyond."""
