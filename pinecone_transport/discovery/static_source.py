@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol, final
 
 import attrs
-from twisted.internet.defer import Deferred, DeferredList, fail, succeed
+from twisted.internet.defer import Deferred, DeferredList, fail, maybeDeferred, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IReactorTime
 from twisted.python.failure import Failure
@@ -233,7 +233,8 @@ class StaticSource:
             return link
 
         def start() -> Deferred[DialledLink]:
-            return dial.start().addCallback(connected)
+            # An endpoint of a plug-in may raise what it should have returned.
+            return maybeDeferred(dial.start).addCallback(connected)
 
         return StaticPeer(dial.address, dial=start, failed=self._dial_failed, reactor=self._reactor, clock=self._clock)
 

@@ -78,6 +78,17 @@ class StaticSourceTests(SynchronousTestCase):
         assert set(self.ports) == {"192.0.2.1:5"}
         assert source.addresses() == []
 
+    def test_a_dial_that_raises_has_failed(self) -> None:
+        def dial() -> Deferred[object]:
+            raise ValueError("a plug-in's fault")
+
+        source = self.source(dials=(Dial("tor:5", dial),))
+        source.start()
+        assert self.failed == [("tor:5", "a plug-in's fault")]
+        (candidate,) = source.candidates()
+        assert (candidate.state.value, candidate.reason) == ("waiting", "a plug-in's fault")
+        source.stop()
+
     def test_what_is_listened_on_is_written_as_it_is_dialled(self) -> None:
         source = self.source(self.listener("ws://192.0.2.1:5"))
         source.listen()
