@@ -114,7 +114,8 @@ class Bench:
         seconds = share * self.plan.seconds
         length = self.plan.least_body
         took = move(length)
-        while took < seconds / 8 and length < longest:
+        # On a path with a long round trip what windows need to grow would pass for the rate.
+        while took < seconds / 3 and length < longest:
             length = min(4 * length, longest)
             took = move(length)
         return max(min(int(length / took * seconds), longest), self.plan.least_body)

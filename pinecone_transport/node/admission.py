@@ -172,7 +172,9 @@ class Admission:
 
 
 def host_of(link: Link) -> str:
-    """Return what links are counted by: the far end's address without its port."""
+    """Return what links are counted by: the far end's address without its port, where it has one."""
+    if link.way == "ble":
+        return link.address  # six bytes with colons between them
     return link.address.rpartition(":")[0] or link.address
 
 

@@ -67,6 +67,13 @@ def test_links_of_a_source_are_limited_and_so_are_dials_to_those_it_finds() -> N
     assert rules.link_made(third) is None
 
 
+def test_bluetooth_devices_whose_addresses_differ_in_the_end_are_two() -> None:
+    rules = admission(max_links_per_address=1)
+    first, second = FakeLink("ble"), FakeLink("ble")
+    first.address, second.address = "C0:00:00:00:00:01", "C0:00:00:00:00:02"
+    assert [rules.link_made(link) for link in (first, second)] == [None, None]
+
+
 def test_found_peers_are_dialled_only_where_there_is_room_in_all() -> None:
     rules = admission(max_links=1)
     assert rules.link_made(FakeLink()) is None
