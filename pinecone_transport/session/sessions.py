@@ -32,7 +32,8 @@ FALLBACK_AFTER: Final = 1.0
 """Seconds that a node has to answer in the kind that it used last before the other is tried, too."""
 
 NATIVE_GRACE: Final = 0.05
-"""Seconds, and as long again as QUIC took, that the native kind has when QUIC is ahead with a node of our kind."""
+"""Seconds beyond as long as QUIC took, or its round trip, that the native kind has when QUIC is ahead with a node of
+our kind."""
 LARGEST_TO_UNKNOWN: Final = 1452
 """Bytes of a packet to a node that may speak QUIC: more is its end (§8)."""
 LATE_ANSWER: Final = 2.0
@@ -413,7 +414,9 @@ class Sessions:
             return False
         stream.waits = self._quic.is_far_end_like_us(attempt)
         if stream.waits:
-            self._deadlines.schedule(stream.number, now + took + NATIVE_GRACE)
+            # A connection that was there before answers at once; the native answer takes a round trip all the same.
+            answer_takes = max(took, self._quic.round_trip(attempt))
+            self._deadlines.schedule(stream.number, now + answer_takes + NATIVE_GRACE)
             self._utp.wake(stream.key, now)
         return stream.waits
 

@@ -140,6 +140,11 @@ class QuicSocket(Socket):
         record = self._table.streams.get(stream)
         return record is not None and record.connection is not None and record.connection.engine.is_far_end_like_us()
 
+    def round_trip(self, stream: int) -> float:
+        """Return the round trip of the connection that carries a stream, seconds; 0 where there is none."""
+        record = self._table.streams.get(stream)
+        return record.connection.engine.rtt if record is not None and record.connection is not None else 0.0
+
     def close(self, stream: int, now: float) -> None:
         """Send the end behind what was written; the stream can still be read. Closing again does nothing."""
         record = self._table.streams.get(stream)

@@ -497,6 +497,19 @@ def test_a_native_answer_that_was_lost_is_asked_for_again_when_quic_has_one() ->
     assert seconds == pytest.approx(0.045 + 0.04, abs=0.002)
 
 
+@pytest.mark.parametrize("after", [0.0, 0.05, 0.15, 0.201, 0.25, 0.35])
+@pytest.mark.parametrize("both", [False, True])
+def test_a_greeting_that_is_under_way_draws_no_stream_from_the_native_kind(after: float, both: bool) -> None:
+    # On a path of 200 ms the greeting's connection is open, and so has an answer at once, while the SYN has none yet.
+    link = SessionsLink(faults=Faults(delay=0.1))
+    link.left.socket.link_up(HIGH.key, link.now)
+    if both:
+        link.right.socket.link_up(LOW.key, link.now)
+    link.run(after)
+    stream, _ = link.dial(2.0)
+    assert not link.left.socket.is_authenticated(stream)
+
+
 def test_quic_carries_the_stream_if_no_native_answer_comes_soon() -> None:
     link = SessionsLink(faults=Faults(delay=0.02))
     link.filter = lambda side, packet: side is link.left or packet[0] not in {0x21, 0x31}
