@@ -4,6 +4,7 @@
 #   make check   lint, types, import directions, spelling, docs
 #   make test    the tests                                      ARGS="tests/unit -k tree"
 #   make interop the tests against Pinecone's own nodes (needs Go) and libtorrent
+#   make dendrite rooms shared with Dendrite, which is built first (needs Go and root, takes minutes)
 #   make docs    the documentation, in docs/_build/html
 #   make bench   speed beside plain HTTPS and Go nodes          ARGS="--quick", ARGS="--rows 1,9"
 #   make bench-compare BASE=main~10                             ARGS="--rows 1,9"
@@ -18,7 +19,7 @@ BIN := $(VENV)/bin
 PACKAGES := pinecone_transport twisted_endpoints synapse_module
 ARGS ?=
 
-.PHONY: help demo check test testbed interop docs bench bench-compare soak coverage clean
+.PHONY: help demo check test testbed interop dendrite docs bench bench-compare soak coverage clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -45,6 +46,9 @@ endif
 
 interop: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/interop $(ARGS)
+
+dendrite: $(VENV)/.installed-dev
+	PINECONE_DENDRITE=1 $(BIN)/python -m pytest tests/interop/test_dendrite.py --log-cli-level=info $(ARGS)
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/sphinx-build -n -W --keep-going -q -b html docs docs/_build/html

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from types import TracebackType
 
@@ -15,6 +18,8 @@ IP = shutil.which("ip") or "/usr/sbin/ip"
 
 _NAMES = "/run/netns"
 _NUMBERS = count(1)
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_CLONE_NEWNET = 0x40000000
 
 
 def require_namespaces() -> None:
@@ -44,6 +49,12 @@ def _ip(*arguments: str) -> None:
     assert done.returncode == 0, f"ip {' '.join(arguments)}: {done.stderr.strip()}"
 
 
+def _enter(namespace: int) -> None:
+    """Take the calling thread to a network namespace, by an open file of it. Python 3.12 has ``os.setns``."""
+    if _LIBC.setns(namespace, _CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "setns")
+
+
 def _remove_leftovers() -> None:
     """Remove what test runs have left that were killed."""
     for name in os.listdir(_NAMES) if os.path.isdir(_NAMES) else ():
@@ -67,6 +78,16 @@ class Host:
     def command(self, *command: str) -> list[str]:
         """Return the command that runs this one here; the process keeps the number that it gets."""
         return [IP, "netns", "exec", self.namespace, *command]
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Have this thread open its sockets here; they stay here when it has left."""
+        with open("/proc/thread-self/ns/net") as home, open(f"{_NAMES}/{self.namespace}") as here:
+            _enter(here.fileno())
+            try:
+                yield
+            finally:
+                _enter(home.fileno())
 
     def plug_in(self, lan: str, interface: str = "eth0") -> None:
         """Give it an interface on a LAN, with an IPv4 address of that LAN; the system adds the IPv6 one."""

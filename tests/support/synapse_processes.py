@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -21,6 +22,7 @@ from urllib.parse import quote
 import yaml
 
 from synapse_module.homeserver import Homeserver, write_homeserver
+from tests.support.namespaces import Host
 
 START_TIMEOUT = 90.0
 """Seconds; the first start makes a database, on a machine that may have other things to do."""
@@ -127,14 +129,60 @@ class Relay(Process):
         self.wait_until(lambda: "Listening on" in self.printed(), "listening", START_TIMEOUT)
 
 
-class Synapse(Process):
+class Server(Process):
+    """A homeserver of whatever make, and what a client may ask it.
+
+    Attributes:
+        port: Where clients find it, on the loopback.
+        log: The file to look at when something went wrong.
+    """
+
+    def __init__(self, name: str, command: list[str], log: Path, port: int, host: Host | None = None) -> None:
+        super().__init__(name, host.command(*command) if host else command, log)
+        self.port = port
+        self._host = host
+
+    def wait_until_up(self) -> None:
+        self.wait_until(self._is_up, "answer to a client", START_TIMEOUT)
+
+    def _is_up(self) -> bool:
+        try:
+            return self.call("GET", "/_matrix/client/versions")[0] == 200
+        except OSError:
+            return False
+
+    def call(
+        self, method: str, path: str, body: Any = None, *, token: str | None = None, timeout: float = 60.0
+    ) -> tuple[int, Any]:
+        """Send one request of a client; return the status and the JSON (or the bytes) of the answer."""
+        headers = {"Content-Type": "application/octet-stream" if isinstance(body, bytes) else "application/json"}
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        with self._host.entered() if self._host else nullcontext():
+            return self._asked(method, path, data, headers, timeout)
+
+    def _asked(
+        self, method: str, path: str, data: bytes | None, headers: dict[str, str], timeout: float
+    ) -> tuple[int, Any]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        try:
+            connection.request(method, path, data, headers)
+            response = connection.getresponse()
+            content = response.read()
+            is_json = (response.headers.get("Content-Type") or "").startswith("application/json")
+            return response.status, json.loads(content) if is_json else content
+        finally:
+            connection.close()
+
+
+class Synapse(Server):
     """A homeserver, made by what ``pinecone new-homeserver`` calls."""
 
-    def __init__(self, name: str, homeserver: Homeserver, port: int) -> None:
+    def __init__(self, name: str, homeserver: Homeserver, port: int, host: Host | None = None) -> None:
         self.homeserver = homeserver
-        self.port = port
         command = [sys.executable, "-m", "synapse.app.homeserver", "-c", str(homeserver.config)]
-        super().__init__(name, command, homeserver.directory / "output.log")
+        super().__init__(name, command, homeserver.directory / "output.log", port, host)
 
     @classmethod
     def create(cls, name: str, directory: Path, peers: Iterable[str], **settings: object) -> Synapse:
@@ -151,37 +199,10 @@ class Synapse(Process):
     def logged(self) -> str:
         return self.homeserver.log.read_text()
 
-    def wait_until_up(self) -> None:
-        self.wait_until(self._is_up, "answer to a client", START_TIMEOUT)
-
-    def _is_up(self) -> bool:
-        try:
-            return self.call("GET", "/_matrix/client/versions")[0] == 200
-        except OSError:
-            return False
-
     @property
     def shared_secret(self) -> str:
         secret: str = yaml.safe_load(self.homeserver.config.read_text())["registration_shared_secret"]
         return secret
-
-    def call(
-        self, method: str, path: str, body: Any = None, *, token: str | None = None, timeout: float = 60.0
-    ) -> tuple[int, Any]:
-        """Send one request of a client; return the status and the JSON (or the bytes) of the answer."""
-        headers = {"Content-Type": "application/octet-stream" if isinstance(body, bytes) else "application/json"}
-        if token is not None:
-            headers["Authorization"] = f"Bearer {token}"
-        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
-        try:
-            connection.request(method, path, data, headers)
-            response = connection.getresponse()
-            content = response.read()
-            is_json = (response.headers.get("Content-Type") or "").startswith("application/json")
-            return response.status, json.loads(content) if is_json else content
-        finally:
-            connection.close()
 
     def user(self, name: str) -> User:
         """Register a user, as ``register_new_matrix_user`` does."""
@@ -198,20 +219,20 @@ class Synapse(Process):
 class User:
     """A user of a homeserver, and his client."""
 
-    def __init__(self, synapse: Synapse, user_id: str, token: str) -> None:
+    def __init__(self, server: Server, user_id: str, token: str) -> None:
         self.user_id = user_id
-        self._synapse = synapse
+        self.server = server
         self._token = token
         self._transactions = itertools.count()
         self._read_up_to: str | None = None
 
     def call(self, method: str, path: str, body: Any = None, timeout: float = 60.0) -> tuple[int, Any]:
         """Send a request below ``/_matrix/client``."""
-        return self._synapse.call(method, "/_matrix" + path, body, token=self._token, timeout=timeout)
+        return self.server.call(method, "/_matrix" + path, body, token=self._token, timeout=timeout)
 
     def ok(self, method: str, path: str, body: Any = None) -> Any:
         status, answer = self.call(method, path, body)
-        assert status == 200, f"{method} {path}: {status} {answer}: see {self._synapse.homeserver.log}"
+        assert status == 200, f"{method} {path}: {status} {answer}: see {self.server.log.parent}"
         return answer
 
     def send(self, room: str, text: str) -> str:
@@ -220,27 +241,33 @@ class User:
         event_id: str = self.ok("PUT", path, {"msgtype": "m.text", "body": text})["event_id"]
         return event_id
 
+    def has_message(self, room: str, text: str) -> bool:
+        """Return whether the text is among the newest of the room; not, when the server was asked too often."""
+        path = f"/client/v3/rooms/{quote(room)}/messages?dir=b&limit=20"
+        status, answer = self.call("GET", path)
+        assert status in (200, 429), f"{path}: {status} {answer}: see {self.server.log.parent}"
+        return status == 200 and any(event["content"].get("body") == text for event in answer["chunk"])
+
     def wait_for_message(self, room: str, text: str, timeout: float = 30.0) -> None:
         """Return when the text has come in the room."""
-
-        def look() -> bool:
-            path = f"/client/v3/rooms/{quote(room)}/messages?dir=b&limit=20"
-            chunk = self.ok("GET", path)["chunk"]
-            return any(event["content"].get("body") == text for event in chunk)
-
-        self._synapse.wait_until(look, f"message {text!r}", timeout)
+        self.server.wait_until(lambda: self.has_message(room, text), f"message {text!r}", timeout)
 
     def new_invites(self) -> set[str]:
         """Return the rooms that the user was invited to since this was called last; then, wait 10 s for the first."""
-        path = "/client/v3/sync?timeout=10000"
-        news = self.ok("GET", path if self._read_up_to is None else f"{path}&since={self._read_up_to}")
-        self._read_up_to = news["next_batch"]
+        news = self.news(timeout=10)
         return {*news.get("rooms", {}).get("invite", {})}
 
+    def news(self, timeout: float = 0.0) -> Any:
+        """Return what is new since this was asked last, whoever asked; the first time, all that there is."""
+        path = f"/client/v3/sync?timeout={1000 * timeout:.0f}"
+        news = self.ok("GET", path if self._read_up_to is None else f"{path}&since={self._read_up_to}")
+        self._read_up_to = news["next_batch"]
+        return news
+
     def wait_for_invite(self, room: str, timeout: float = 30.0) -> None:
-        """Return when the user is invited to the room."""
+        """Return when the user is invited to the room. An invite that came before is not seen twice."""
 
         def look() -> bool:
-            return room in self.ok("GET", "/client/v3/sync?timeout=0").get("rooms", {}).get("invite", {})
+            return room in self.new_invites()
 
-        self._synapse.wait_until(look, "invite", timeout)
+        self.server.wait_until(look, "invite", timeout)
