@@ -11,7 +11,7 @@ from pinecone_transport.links import Link
 from pinecone_transport.links.scratch import READ_SIZE, SCRATCH, SCRATCH_VIEW
 from pinecone_transport.node.admission import NOT_ADMITTED, Admission, host_of
 from pinecone_transport.node.events import LinkDown
-from pinecone_transport.node.repeats import RepeatFilter
+from pinecone_transport.repeats import RepeatFilter
 from pinecone_transport.stack import LinkLost, LinkUp, Received, Stack, StackEvent
 
 logger = logging.getLogger("pinecone_transport.node")

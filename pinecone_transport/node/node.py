@@ -24,7 +24,6 @@ from pinecone_transport.node.events import LinkDown
 from pinecone_transport.node.interfaces import Acceptor, INode, NodeObserver, StreamReceiver
 from pinecone_transport.node.observers import Observers
 from pinecone_transport.node.peers import Peers
-from pinecone_transport.node.repeats import RepeatFilter
 from pinecone_transport.node.source_plans import MoreSources, no_more_sources
 from pinecone_transport.node.status import (
     candidate_status,
@@ -40,6 +39,7 @@ from pinecone_transport.node.status import (
 from pinecone_transport.node.streams import Streams
 from pinecone_transport.node.turns import NodeEvent, Turns
 from pinecone_transport.randomness import RandomSource
+from pinecone_transport.repeats import RepeatFilter
 from pinecone_transport.router import RouteLearned, TreeChanged, WakeupReceived
 from pinecone_transport.session import UtpLimits
 from pinecone_transport.stack import LinkLost, LinkUp, Stack

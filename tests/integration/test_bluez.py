@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 
 import pytest
@@ -16,7 +17,11 @@ from tests.support.radio_nodes import RadioNode, body, until
 
 _MISSING = why_no_mock()
 if _MISSING is None:
+    from dbus_fast import Message, Variant
+    from dbus_fast.aio import MessageBus
+
     from pinecone_transport.discovery.bluetooth.bluez_backend import BluezBackend
+    from pinecone_transport.discovery.bluetooth.bluez_bus import BLUEZ, BluezBus
 
 pytestmark = pytest.mark.skipif(_MISSING is not None, reason=f"no mock of BlueZ: {_MISSING}")
 
@@ -60,6 +65,40 @@ def test_advertises_finds_connects_and_reads(bluez):
     assert (yield other.read(ADAPTERS[0])) == bytes(range(20))
     one.release(ADAPTERS[1])
     yield DeferredList([one.stop(), other.stop()])
+
+
+@pytest_twisted.inlineCallbacks
+def test_what_others_on_the_bus_say_is_not_taken_for_bluez_s(bluez):
+    first, _, _ = yield started(bluez, LocalAir(), "hci0")  # by then the mock is there
+    thread = LoopThread(reactor, "d-bus")
+    thread.start()
+    told, gone = [], []
+
+    async def lie_and_let_bluez_speak() -> None:
+        ours = await BluezBus.connect(
+            bluez.address, lambda *change: told.append(change), lambda: thread.in_reactor(gone.append, True)
+        )
+        stranger = await MessageBus(bus_address=bluez.address).connect()
+        for path, interface, member, signature, said in (
+            ("/lie", "org.freedesktop.DBus.Properties", "PropertiesChanged", "sa{sv}as", ["lie", {}, []]),
+            ("/", "org.freedesktop.DBus.ObjectManager", "InterfacesAdded", "oa{sa{sv}}", ["/lie", {"lie": {}}]),
+            ("/lie", "org.freedesktop.DBus", "NameOwnerChanged", "sss", [BLUEZ, ":1.0", ""]),
+        ):
+            lie = Message.new_signal(path, interface, member, signature, said)
+            lie.destination = ours.bus.unique_name
+            await stranger.send(lie)
+        await stranger.request_name("org.example.after.the.lies")  # the bus has passed them on by then
+        await ours.set("/org/bluez/hci1", "org.bluez.Adapter1", "Alias", Variant("s", "truth"))
+        while not told:
+            await asyncio.sleep(0.01)
+        stranger.disconnect()
+        ours.disconnect()
+
+    yield thread.run(lie_and_let_bluez_speak())
+    assert {path for path, _, _ in told} == {"/org/bluez/hci1"}
+    assert gone == []
+    thread.stop()
+    yield first.stop()
 
 
 @pytest.mark.parametrize("end", [MockBluez.end_mock, MockBluez.end_bus])

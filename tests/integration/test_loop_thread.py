@@ -76,3 +76,15 @@ def test_it_ends_with_its_last_user_and_takes_with_it_what_still_runs(thread):
     short.stop()
     assert (yield ended) == "it has"
     short.in_loop(print)  # says nothing once the loop has ended
+    with pytest.raises(CancelledError):
+        yield short.run(name_of_thread())
+
+
+@pytest_twisted.inlineCallbacks
+def test_what_is_to_run_before_it_has_begun_fails_at_once():
+    early = LoopThread(reactor, "an early one")
+    with pytest.raises(CancelledError):
+        yield early.run(name_of_thread())
+    early.start()
+    assert (yield early.run(name_of_thread())) == "an early one"
+    early.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, final
 
 from dbus_fast import BusType, Message, MessageType, Variant
@@ -34,6 +35,7 @@ class BluezBus:
         self.bus: Final = bus
         self._changed = changed
         self._gone = gone
+        self._owner = ""  # of BlueZ's name: a number of the bus's that it never gives to another
 
     @classmethod
     async def connect(cls, address: str | None, changed: Changed, gone: Callable[[], None]) -> BluezBus:
@@ -45,16 +47,18 @@ class BluezBus:
         bus = await MessageBus(bus_address=address, bus_type=BusType.SYSTEM).connect()
         self = cls(bus, changed, gone)
         bus.add_message_handler(self._heard)
-        for rule in (
-            f"type='signal',sender='{BLUEZ}',interface='{_PROPERTIES}',member='PropertiesChanged'",
-            f"type='signal',sender='{BLUEZ}',interface='{_OBJECT_MANAGER}',member='InterfacesAdded'",
-            f"type='signal',sender='{_DBUS}',member='NameOwnerChanged',arg0='{BLUEZ}'",
-        ):
-            try:
-                await self._add_match(rule)
-            except BaseException:  # cancelled, too: nobody else knows the bus yet
-                self.disconnect()
-                raise
+        try:
+            for rule in (
+                f"type='signal',sender='{BLUEZ}',interface='{_PROPERTIES}',member='PropertiesChanged'",
+                f"type='signal',sender='{BLUEZ}',interface='{_OBJECT_MANAGER}',member='InterfacesAdded'",
+                f"type='signal',sender='{_DBUS}',member='NameOwnerChanged',arg0='{BLUEZ}'",
+            ):
+                await self._ask_bus("AddMatch", rule)
+            with suppress(BluetoothError):  # it does not run yet; the bus tells when it does
+                self._owner = await self._ask_bus("GetNameOwner", BLUEZ)
+        except BaseException:  # cancelled, too: nobody else knows the bus yet
+            self.disconnect()
+            raise
         return self
 
     async def call(self, path: str, interface: str, member: str, signature: str = "", *body: Any) -> Any:
@@ -90,15 +94,15 @@ class BluezBus:
         self.bus.remove_message_handler(self._heard)
         self.bus.disconnect()
 
-    async def _add_match(self, rule: str) -> None:
-        await self._ask(
+    async def _ask_bus(self, member: str, argument: str) -> Any:
+        return await self._ask(
             Message(
                 destination=_DBUS,
                 path="/org/freedesktop/DBus",
                 interface=_DBUS,
-                member="AddMatch",
+                member=member,
                 signature="s",
-                body=[rule],
+                body=[argument],
             )
         )
 
@@ -114,6 +118,15 @@ class BluezBus:
     def _heard(self, message: Message) -> None:
         if message.message_type is not MessageType.SIGNAL:
             return
+        if message.sender == _DBUS:
+            if message.member == "NameOwnerChanged" and message.body[0] == BLUEZ:
+                _, before, self._owner = message.body
+                if before:
+                    self._gone()
+        elif message.sender == self._owner:  # others may send signals to us alone, whatever we asked the bus for
+            self._told(message)
+
+    def _told(self, message: Message) -> None:
         if message.member == "PropertiesChanged":
             interface, properties, _ = message.body
             self._changed(message.path or "", interface, _plain(properties))
@@ -121,8 +134,6 @@ class BluezBus:
             path, interfaces = message.body
             for interface, properties in interfaces.items():
                 self._changed(path, interface, _plain(properties))
-        elif message.member == "NameOwnerChanged" and message.body[0] == BLUEZ and not message.body[2]:
-            self._gone()
 
 
 def _plain(properties: dict[str, Variant]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, Final, TypeVar, cast, final
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 from twisted.python.failure import Failure
 
@@ -39,7 +39,13 @@ class LoopThread:
             self._thread.start()
 
     def run(self, coroutine: Coroutine[Any, Any, _T]) -> Deferred[_T]:
-        """Run a coroutine there; the result comes in the reactor's thread. Cancelling the one cancels the other."""
+        """Run a coroutine there; the result comes in the reactor's thread. Cancelling the one cancels the other.
+
+        While the thread does not run, nothing is run, and the result fails with `CancelledError`.
+        """
+        if self._users <= 0:
+            coroutine.close()
+            return fail(CancelledError())
         future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
         def cancel(_: Deferred[_T]) -> None:

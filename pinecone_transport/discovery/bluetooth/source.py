@@ -18,6 +18,7 @@ from pinecone_transport.discovery.bluetooth.devices import Ask, Devices, Dial
 from pinecone_transport.discovery.interfaces import Admits, Candidate
 from pinecone_transport.identity import PublicKey
 from pinecone_transport.links import Link, LinkOwner, StreamLink
+from pinecone_transport.repeats import RepeatFilter
 from pinecone_transport.wire import PeerType, encode_psm_characteristic
 
 logger = logging.getLogger("pinecone_transport.node")
@@ -30,7 +31,10 @@ STEP_TIMEOUT: Final = 2 * GATT_TIMEOUT
 HOLD: Final = 10.0
 """Seconds for which a connection without a link is kept."""
 RESTART_DELAY: Final = 30.0
-"""Seconds until a radio that is gone is looked for again."""
+LONGEST_RESTART_DELAY: Final = 300.0
+"""Seconds until a radio that is gone is looked for again: at first, and when it was looked for in vain many times."""
+
+_IMPOSTORS: Final = "devices that show another key than they have"
 
 
 @final
@@ -75,6 +79,9 @@ class BluetoothSource:
         self._timer: IDelayedCall | None = None
         self._step: Deferred[Any] = succeed(None)
         self._releases: Final[dict[str, IDelayedCall]] = {}
+        self._restart_delay = RESTART_DELAY
+        self._last_reason = ""
+        self._log: Final = RepeatFilter(logger)
 
     # LinkSource
 
@@ -97,8 +104,10 @@ class BluetoothSource:
 
     def link_up(self, link: Link, key: PublicKey) -> None:
         """Note whom one of our links leads to; close it if that is somebody else than was shown."""
-        if link.way == NAME and not self._devices.link_up(link, key, self._clock()):
-            logger.info("Link closed, %s shows another key than it has", link.address)
+        now = self._clock()
+        if link.way == NAME and not self._devices.link_up(link, key, now):
+            # Whoever does that can change its address as well.
+            self._log.info(_IMPOSTORS, now, "Link closed, %s shows another key than it has", link.address)
             link.close()
 
     def link_down(self, link: Link, key: PublicKey) -> None:
@@ -116,7 +125,11 @@ class BluetoothSource:
 
     def _switch_on(self) -> None:
         self._timer = None
-        self._backend = backend = self._make_backend()
+        try:
+            self._backend = backend = self._make_backend()
+        except Exception as error:
+            self._try_again(str(error) or type(error).__name__)
+            return
         starting = backend.start(
             seen=self._seen, accept=self._accept, failed=lambda reason: self._radio_failed(backend, reason)
         )
@@ -127,17 +140,25 @@ class BluetoothSource:
         if backend is not self._backend:
             return None
         self._psm = psm
+        self._restart_delay, self._last_reason = RESTART_DELAY, ""
         logger.info("Bluetooth is on; peers near by are looked for")
         return backend.advertise(encode_psm_characteristic(psm, self._own_key))
 
     def _radio_failed(self, backend: BluetoothBackend, reason: str) -> None:
         if backend is not self._backend:
             return
-        logger.warning("Bluetooth cannot be used, tried again in %d s: %s", RESTART_DELAY, reason)
         self._devices.failed("the radio is gone", self._clock())
         self._leave_backend()
         self._switch_off(backend)
-        self._timer = self._reactor.callLater(RESTART_DELAY, self._switch_on)
+        self._try_again(reason)
+
+    def _try_again(self, reason: str) -> None:
+        # The same line every few minutes would tell nothing new.
+        level = logging.DEBUG if reason == self._last_reason else logging.WARNING
+        logger.log(level, "Bluetooth cannot be used, and is tried again from time to time: %s", reason)
+        self._last_reason = reason
+        self._timer = self._reactor.callLater(self._restart_delay, self._switch_on)
+        self._restart_delay = min(2 * self._restart_delay, LONGEST_RESTART_DELAY)
 
     def _leave_backend(self) -> BluetoothBackend | None:
         self._set_timer(None)

@@ -11,7 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from pinecone_transport.discovery import CandidateState
 from pinecone_transport.discovery.bluetooth import BluetoothError, BluetoothSource
 from pinecone_transport.discovery.bluetooth.devices import FIRST_WAIT, MAX_DEVICES
-from pinecone_transport.discovery.bluetooth.source import HOLD, RESTART_DELAY, STEP_TIMEOUT
+from pinecone_transport.discovery.bluetooth.source import HOLD, LONGEST_RESTART_DELAY, RESTART_DELAY, STEP_TIMEOUT
+from pinecone_transport.repeats import LINES_PER_WINDOW
 from pinecone_transport.wire import PeerType, encode_psm_characteristic
 from tests.support.fake_radio import FakeRadio
 
@@ -45,6 +46,7 @@ class BluetoothSourceTests(SynchronousTestCase):
         self.owner = Owner()
         self.radios: list[FakeRadio] = []
         self.unwanted: str | None = None
+        self.no_driver: Exception | None = None
         self.source = BluetoothSource(
             OURS,
             self.owner,
@@ -57,6 +59,8 @@ class BluetoothSourceTests(SynchronousTestCase):
         self.source.start()
 
     def make_radio(self) -> FakeRadio:
+        if self.no_driver is not None:
+            raise self.no_driver
         self.radios.append(FakeRadio())
         return self.radios[-1]
 
@@ -203,6 +207,51 @@ class BluetoothSourceTests(SynchronousTestCase):
         self.switch_on()
         self.pass_time(3)
         assert self.radio.calls == [("read", ADDRESS)]
+
+    def test_a_driver_that_cannot_be_made_is_tried_again_less_and_less_often_and_told_of_once(self) -> None:
+        radio = self.switch_on()
+        self.no_driver = OSError("too many open files")
+        with self.assertLogs("pinecone_transport.node", "WARNING") as logged:
+            radio.failed("BlueZ is gone")
+            delay, waited = RESTART_DELAY, 0.0
+            while waited < 3600.0:
+                self.clock.advance(delay)
+                waited += delay
+                delay = min(2 * delay, LONGEST_RESTART_DELAY)
+                assert [call.getTime() - self.clock.seconds() for call in self.clock.getDelayedCalls()] == [delay]
+        assert [line.rpartition(": ")[2] for line in logged.output] == ["BlueZ is gone", "too many open files"]
+        self.no_driver = None
+        self.clock.advance(delay)
+        self.switch_on()
+        assert self.source.addresses() == ["ble:128"]
+        with self.assertLogs("pinecone_transport.node", "WARNING"):
+            self.radio.failed("BlueZ is gone")
+        (call,) = self.clock.getDelayedCalls()
+        assert call.getTime() - self.clock.seconds() == RESTART_DELAY
+
+    def test_a_node_starts_although_the_driver_cannot_be_made(self) -> None:
+        self.source.stop()
+        self.no_driver = RuntimeError()
+        with self.assertLogs("pinecone_transport.node", "WARNING") as logged:
+            self.source.start()
+        assert logged.output[0].endswith("RuntimeError")
+        self.source.stop()
+        assert self.clock.getDelayedCalls() == []
+
+    def test_impostors_have_a_few_lines_in_the_log_and_not_one_for_each_dial(self) -> None:
+        radio = self.switch_on()
+        with self.assertLogs("pinecone_transport.node", "INFO") as logged:
+            for _ in range(20):
+                self.pass_time(1)
+                if not radio.reading.called and radio.calls[-1:] == [("read", ADDRESS)]:
+                    radio.reading.callback(encode_psm_characteristic(PSM, HIGH))
+                    radio.open_link()
+                    self.source.link_up(radio.link, LOW)
+                    assert radio.link.transport.disconnecting
+                    radio.link.connectionLost(Failure(ConnectionDone()))
+                self.source.network_changed()  # as if it were new each time
+        assert radio.calls.count(("dial", ADDRESS, str(PSM))) > 2 * LINES_PER_WINDOW
+        assert len([line for line in logged.output if "shows another key" in line]) == LINES_PER_WINDOW
 
     def test_nothing_is_under_way_once_it_is_stopped(self) -> None:
         for prepare in (lambda: None, self.switch_on, lambda: self.radio.seen(ADDRESS)):

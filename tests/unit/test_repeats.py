@@ -2,7 +2,7 @@ import logging
 
 import pytest
 
-from pinecone_transport.node.repeats import LINES_PER_WINDOW, WINDOW, RepeatFilter
+from pinecone_transport.repeats import LINES_PER_WINDOW, WINDOW, RepeatFilter
 
 
 def test_repeated_lines_are_left_out_and_counted(caplog: pytest.LogCaptureFixture) -> None:
