@@ -111,8 +111,14 @@ def _is_ip(address: object) -> bool:
 def _with_network(address: str, netmask: str | None) -> IPv4Interface | IPv6Interface:
     address = address.partition("%")[0]
     if ":" not in address:
-        return IPv4Interface(f"{address}/{netmask or 32}")
-    return IPv6Interface(f"{address}/{int(IPv6Address(netmask)).bit_count() if netmask else 128}")
+        return IPv4Interface((address, _prefix_length(int(IPv4Address(netmask)), 32) if netmask else 32))
+    return IPv6Interface((address, _prefix_length(int(IPv6Address(netmask)), 128) if netmask else 128))
+
+
+def _prefix_length(netmask: int, bits: int) -> int:
+    """Return how many bits of an address name its network; all, as if there were none, for a mask with gaps."""
+    length = netmask.bit_count()
+    return length if netmask == (1 << bits) - (1 << (bits - length)) else bits
 
 
 def interface_of(host: str, interfaces: Iterable[Interface]) -> Interface | None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 from ipaddress import ip_address, ip_interface
+from types import SimpleNamespace
+from unittest.mock import patch
 
 import pytest
 from twisted.internet.task import Clock
@@ -77,6 +80,27 @@ def test_this_machine_has_a_loopback_that_does_not_multicast() -> None:
     loopbacks = [found for found in network_interfaces() if found.has_address("127.0.0.1")]
     assert [found.ipv4() for found in loopbacks] == [None]
     assert loopbacks[0].index > 0
+
+
+@pytest.mark.parametrize(
+    ("address", "netmask", "network"),
+    [
+        ("192.0.2.5", "255.255.255.0", "192.0.2.0/24"),
+        ("192.0.2.5", "0.0.0.0", "0.0.0.0/0"),
+        ("192.0.2.5", None, "192.0.2.5/32"),
+        ("192.0.2.5", "255.0.255.0", "192.0.2.5/32"),
+        ("192.0.2.5", "0.0.0.255", "192.0.2.5/32"),
+        ("fe80::5%eth0", "ffff:ffff:ffff:ffff::", "fe80::/64"),
+        ("fe80::5%eth0", None, "fe80::5/128"),
+        ("fe80::5%eth0", "ffff::ffff", "fe80::5/128"),
+    ],
+)
+def test_an_address_with_an_odd_netmask_is_as_good_as_alone(address: str, netmask: str | None, network: str) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    shown = SimpleNamespace(family=family, address=address, netmask=netmask)
+    with patch("psutil.net_if_addrs", return_value={"lo": [shown]}):
+        (loopback,) = [found for found in network_interfaces() if found.name == "lo"]
+    assert [str(own.network) for own in loopback.addresses] == [network]
 
 
 def test_a_watcher_tells_of_changes_only() -> None:
