@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, final
 
 import attrs
@@ -13,6 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectError, ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
     IAddress,
+    IDelayedCall,
     IReactorFDSet,
     IReactorTime,
     IReadDescriptor,
@@ -25,6 +29,12 @@ from zope.interface import implementer
 
 from pinecone_transport.links.l2cap_socket import accept, connect, le_socket, psm_of, send_mtu_of
 
+logger = logging.getLogger("pinecone_transport.links")
+
+PAUSE: Final = 1.0
+"""Seconds for which nobody is let in when the system has no room for another socket."""
+
+_NO_ROOM: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _BACKLOG: Final = 8
 _READ: Final = 64 * 1024
 _SEND_BUFFER: Final = 16 * 1024
@@ -136,6 +146,7 @@ class L2capPort:
     """Listens for channels on an adapter.
 
     Args:
+        bound: A socket of `le_socket`; it is ours from now on.
         host: The adapter's address.
         accept: Called with the address of who has opened a channel; returns what is connected with it.
         reactor: For the socket.
@@ -147,16 +158,22 @@ class L2capPort:
         OSError: The kernel does not let us.
     """
 
-    def __init__(self, host: str, accept: Callable[[str], Protocol], reactor: L2capReactor) -> None:
+    def __init__(
+        self, bound: socket.socket, host: str, accept: Callable[[str], Protocol], reactor: L2capReactor
+    ) -> None:
         self._reactor = reactor
         self._host = host
         self._accept = accept
-        self._socket = le_socket(host)
+        self._socket = bound
+        self._pause: IDelayedCall | None = None
+        # Given up where there is no number for another socket, so that at least one can be taken and hung up on.
+        self._reserve = -1
         try:
+            self._reserve = os.open(os.devnull, os.O_RDONLY)
             self._socket.listen(_BACKLOG)
             self.psm: Final = psm_of(self._socket)
         except OSError:
-            self._socket.close()
+            self._close_all()
             raise
         reactor.addReader(self)
 
@@ -168,8 +185,14 @@ class L2capPort:
         """Accept a channel."""
         try:
             accepted, peer = accept(self._socket)
+        except OSError as error:
+            if error.errno in _NO_ROOM:
+                self._refuse(error)
+            return  # else it has gone again
+        try:
             transport = _transport(accepted, self._host, peer, self._reactor)
-        except OSError:  # it has gone again
+        except OSError:  # likewise
+            accepted.close()
             return
         transport.connect(self._accept(peer))
 
@@ -185,7 +208,29 @@ class L2capPort:
         """Listen no more."""
         if self.fileno() >= 0:
             self._reactor.removeReader(self)
-            self._socket.close()
+            self._close_all()
+
+    def _refuse(self, error: OSError) -> None:
+        """Hang up on whom there is no room for, and let nobody in for a while: the reactor would ask at once again."""
+        logger.warning("A Bluetooth channel is not taken: %s", error.strerror)
+        self._close_reserve()
+        with suppress(OSError):
+            accept(self._socket)[0].close()
+        with suppress(OSError):
+            self._reserve = os.open(os.devnull, os.O_RDONLY)
+        self._reactor.removeReader(self)
+        self._pause = self._reactor.callLater(PAUSE, self._reactor.addReader, self)
+
+    def _close_all(self) -> None:
+        if self._pause is not None and self._pause.active():
+            self._pause.cancel()
+        self._socket.close()
+        self._close_reserve()
+
+    def _close_reserve(self) -> None:
+        reserve, self._reserve = self._reserve, -1
+        if reserve >= 0:
+            os.close(reserve)
 
 
 @final

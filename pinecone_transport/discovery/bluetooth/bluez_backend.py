@@ -28,7 +28,7 @@ from pinecone_transport.discovery.bluetooth.loop_thread import LoopThread
 from pinecone_transport.discovery.bluetooth.sightings import Sightings
 from pinecone_transport.links import StreamLink
 from pinecone_transport.links.l2cap import L2capConnector, L2capPort, L2capReactor
-from pinecone_transport.links.l2cap_socket import LE_PUBLIC, LE_RANDOM
+from pinecone_transport.links.l2cap_socket import LE_PUBLIC, LE_RANDOM, le_socket
 from pinecone_transport.wire import PSM_CHARACTERISTIC_UUID, SERVICE_UUID
 
 _ADAPTER: Final = "org.bluez.Adapter1"
@@ -70,7 +70,7 @@ class KernelChannels:
 
     def listen(self, host: str, accept: Callable[[str], StreamLink]) -> int:
         """Listen."""
-        self._port = L2capPort(host, accept, self._reactor)
+        self._port = L2capPort(le_socket(host), host, accept, self._reactor)
         return self._port.psm
 
     def connect(self, host: str, peer: str, address_type: int, psm: int, link: StreamLink) -> Deferred[None]:

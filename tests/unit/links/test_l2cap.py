@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import pytest
 from twisted.internet.error import ConnectError, ConnectionAborted, ConnectionDone, ConnectionLost
@@ -14,7 +18,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pinecone_transport.links import StreamLink
-from pinecone_transport.links.l2cap import L2capConnector, L2capTransport
+from pinecone_transport.links.l2cap import PAUSE, L2capConnector, L2capPort, L2capTransport
 from pinecone_transport.links.l2cap_socket import LE_RANDOM, decode_address, encode_address
 from pinecone_transport.wire import PeerType
 
@@ -189,6 +193,83 @@ def test_a_channel_from_an_adapter_that_is_not_there_is_an_error_and_leaves_noth
     assert connector.fileno() == -1
     assert not reactor.writers | reactor.readers
     connector.connectionLost(Failure(ConnectionLost()))  # the reactor may be late
+
+
+class Door:
+    """A port, on a local socket in place of one of Bluetooth's."""
+
+    def __init__(self) -> None:
+        self.reactor = Watching()
+        self.let_in: list[str] = []
+        bound = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        bound.setblocking(False)
+        bound.bind(f"\0{id(self)}-{os.getpid()}")
+        self.address = bound.getsockname()
+        self.port = L2capPort(bound, "A", self._accept, self.reactor)
+
+    def _accept(self, peer: str) -> Recorder:
+        self.let_in.append(peer)
+        return Recorder()
+
+    def knock(self) -> socket.socket:
+        visitor = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        visitor.setblocking(False)
+        visitor.connect(self.address)
+        return visitor
+
+
+@contextmanager
+def no_file_descriptor_left() -> Iterator[None]:
+    """Let this process open nothing more; what it closes it may open again."""
+    highest = os.open(os.devnull, os.O_RDONLY)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, limits[1]))
+    taken = [highest]
+    try:
+        with suppress(OSError):
+            while True:
+                taken.append(os.open(os.devnull, os.O_RDONLY))
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for number in taken:
+            os.close(number)
+
+
+def test_without_room_for_another_socket_a_port_hangs_up_and_then_waits(caplog) -> None:
+    door = Door()
+    first, second = door.knock(), door.knock()
+    with no_file_descriptor_left():
+        door.port.doRead()
+        assert door.reactor.readers == set()
+        assert first.recv(1) == b""
+        with pytest.raises(BlockingIOError):
+            second.recv(1)
+        door.reactor.advance(PAUSE)
+        assert door.reactor.readers == {door.port}
+        door.port.doRead()
+        assert second.recv(1) == b""
+    assert door.let_in == []
+    assert [record.getMessage() for record in caplog.records] == [
+        "A Bluetooth channel is not taken: Too many open files"
+    ] * 2
+    door.port.close()
+    assert door.reactor.getDelayedCalls() == []
+    first.close()
+    second.close()
+
+
+def test_a_channel_that_is_gone_as_it_is_taken_leaves_nothing_open_and_the_port_as_it_was() -> None:
+    door = Door()
+    visitor = door.knock()
+    door.port.doRead()  # it is none of Bluetooth's, so how much it takes at once cannot be asked for
+    assert visitor.recv(1) == b""
+    door.port.doRead()  # nobody is there
+    assert door.reactor.readers == {door.port}
+    door.port.close()
+    assert door.port.fileno() == -1
+    door.port.connectionLost(Failure(ConnectionLost()))  # the reactor may be late
+    visitor.close()
 
 
 def test_addresses_are_what_the_kernel_takes_them_for():
