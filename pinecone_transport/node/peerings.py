@@ -49,11 +49,14 @@ class Peerings:
         self._watcher: Final = InterfaceWatcher(surroundings.reactor, self._interfaces_changed, look=surroundings.look)
 
     def listen(self) -> None:
-        """Open what is listened on.
+        """Open what is listened on; after `stop`, too.
 
         Raises:
             ConfigurationError: It cannot be had; what was opened before stays open until `stop`.
         """
+        if self._stopped:
+            self._stopped = False
+            self._sources = {name: plan.make() for name, plan in self._plans.items()}  # those that were are used up
         for source in self._sources.values():
             source.listen()
 
@@ -142,10 +145,13 @@ class Peerings:
             raise
 
     async def _take_over(self, plans: dict[str, Plan]) -> None:
+        changed = {name: plan for name, plan in plans.items() if plan != self._plans.get(name)}
         for name in [name for name in self._plans if name not in plans]:
             await self._drop(name)
-        for name, plan in plans.items():
-            if plan != self._plans.get(name) and not self._stopped:
+        for name, plan in changed.items():
+            await self._make_way(name, plan)
+        for name, plan in changed.items():
+            if not self._stopped:  # meanwhile; what began now nobody would stop
                 await self._change(name, plan)
 
     async def _drop(self, name: str) -> None:
@@ -155,6 +161,16 @@ class Peerings:
             source.set_dials(())
         await source.stop()
 
+    async def _make_way(self, name: str, plan: Plan) -> None:
+        """Leave the addresses that the plan does not have: that of another source may have them."""
+        source, before = self._sources.get(name), self._plans.get(name)
+        if isinstance(source, StaticSource) and isinstance(before, StaticPlan) and isinstance(plan, StaticPlan):
+            kept = tuple(listener for listener in before.listeners if listener in plan.listeners)
+            self._plans[name] = attrs.evolve(before, listeners=kept)
+            await source.set_listeners(kept)
+        elif source is not None:
+            await self._drop(name)
+
     async def _change(self, name: str, plan: Plan) -> None:
         source = self._sources.get(name)
         if isinstance(source, StaticSource) and isinstance(plan, StaticPlan):
@@ -162,10 +178,6 @@ class Peerings:
             source.set_dials(plan.dials)
             self._plans[name] = plan
             return
-        if source is not None:
-            await self._drop(name)
-            if self._stopped:  # meanwhile; what began now nobody would stop
-                return
         self._plans[name] = plan
         self._sources[name] = source = plan.make()
         try:

@@ -67,6 +67,51 @@ async def test_what_is_listened_on_changes_even_where_the_old_is_in_the_way_of_t
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_port_goes_from_one_kind_of_link_to_another_and_back(nodes: Nodes) -> None:
+    node, address = nodes.listening()
+    for listen, peer in ((f"ws://{address}", f"ws://{address}/"), (address, address), (f"ws://{address}", "")):
+        await node.reconfigure(parse_node_config({"listen": [listen]}))
+        assert node.listening_addresses() == [listen]
+        if peer:
+            await link_up(nodes.start(peers=[peer]))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_port_that_has_changed_hands_goes_back_when_the_rest_cannot_be_had(nodes: Nodes) -> None:
+    node, address = nodes.listening()
+    await node.reconfigure(parse_node_config({"listen": [f"ws://{address}"]}))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(ConfigurationError, match="Address already in use"):
+            changed = [address, f"127.0.0.1:{taken.getsockname()[1]}"]
+            await node.reconfigure(parse_node_config({"listen": changed}))
+        assert node.listening_addresses() == [f"ws://{address}"]
+        with pytest.raises(ConfigurationError, match="Address already in use"):
+            changed = [f"ws://127.0.0.1:{taken.getsockname()[1]}", address]
+            await node.reconfigure(parse_node_config({"listen": changed}))
+    assert node.listening_addresses() == [f"ws://{address}"]
+    await link_up(nodes.start(peers=[f"ws://{address}/"]))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_node_that_was_stopped_can_be_started_again_and_changed_then(nodes: Nodes) -> None:
+    relay, address = nodes.listening()
+    node, own = nodes.listening(peers=[address], sources={"lan": {"enabled": True, "interfaces": ["no-such"]}})
+    await eventually(lambda: keys(node) == {relay.identity.server_name})
+    listening = len(node.listening_addresses())
+    await node.stopService()
+    assert node.listening_addresses() == []
+    await eventually(lambda: not keys(relay))
+    node.startService()
+    await eventually(lambda: keys(node) == {relay.identity.server_name})
+    assert len(node.listening_addresses()) == listening
+    await node.reconfigure(parse_node_config({"listen": [own]}))
+    assert node.listening_addresses() == [own]
+    await eventually(lambda: not keys(node))
+
+
+@pytest_twisted.ensureDeferred
 async def test_an_address_that_cannot_be_had_leaves_all_as_it_was(nodes: Nodes) -> None:
     relay, address = nodes.listening()
     node, own = nodes.listening()
