@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias, cast, final
 
@@ -18,9 +19,11 @@ from autobahn.twisted.websocket import (
 )
 from autobahn.websocket.protocol import WebSocketProtocol
 from autobahn.websocket.types import ConnectionRequest
+from OpenSSL import SSL
+from service_identity import VerificationError
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
-from twisted.internet.error import ConnectionLost
+from twisted.internet.error import ConnectError, ConnectionLost
 from twisted.internet.interfaces import (
     IAddress,
     IListeningPort,
@@ -53,6 +56,7 @@ LONGEST_UPGRADE: Final = 64 * 1024
 MAX_CONNECTIONS: Final = 512
 """Connections of one port, upgraded or not."""
 
+_UPGRADE_REFUSED: Final = re.compile(r"WebSocket connection upgrade failed \[(?P<status>[0-9]+)\]: (?P<phrase>.*)")
 _BACKLOG: Final = 128
 _OPTIONS: Final = {
     "maxFramePayloadSize": LONGEST_RECEIVED,
@@ -64,6 +68,15 @@ _OPTIONS: Final = {
 }
 
 _Protocol: TypeAlias = "WebSocketServerLinkProtocol | WebSocketClientLinkProtocol"
+
+
+class NoWebSocketError(ConnectError):
+    """Whoever was dialled is there, and is or speaks something else; the message says what."""
+
+    MESSAGE = "no WebSocket there"
+
+    def __init__(self, reason: str) -> None:
+        cast(Any, super()).__init__(string=reason)
 
 
 @final
@@ -296,8 +309,21 @@ class WebSocketClientLinkProtocol(_LinkProtocol, WebSocketClientProtocol):
         """Tell the link, or whoever dialled that there is none."""
         super().connectionLost(reason)
         if not self.factory.dial.called:
-            said = self.fault or self.wasNotCleanReason or reason.getErrorMessage()
-            self.factory.dial.errback(ConnectionLost(f"no WebSocket there: {said}"))
+            self.factory.dial.errback(NoWebSocketError(self.fault or self._why(reason)))
+
+    def _why(self, reason: Failure) -> str:
+        if reason.check(VerificationError):
+            return f"its certificate is not one for {self.factory.target.host}"
+        if isinstance(reason.value, SSL.Error):
+            details = reason.value.args[0] if reason.value.args else ()
+            return f"TLS failed: {'; '.join(detail for _, _, detail in details) or 'it was cut off'}"
+        if self.wasOpenHandshakeTimeout:
+            return f"it does not answer within {CONNECT_TIMEOUT:.0f} s"
+        if not self.droppedByMe:
+            return "it hung up"
+        said = str(self.wasNotCleanReason)
+        refused = _UPGRADE_REFUSED.fullmatch(said)
+        return f"the web server answers {refused['status']} {refused['phrase']}".rstrip() if refused else said
 
 
 @final

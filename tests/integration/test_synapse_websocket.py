@@ -1,4 +1,4 @@
-"""Peers that come in by WebSocket through Synapse's own listener, straight and behind the real nginx."""
+"""Peers that come in by WebSocket through Synapse's own listener, straight and behind the real nginx and Caddy."""
 
 from __future__ import annotations
 
@@ -19,12 +19,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionLost
 from twisted.web.client import readBody
 
 from pinecone_transport.identity import Identity
 from pinecone_transport.links import Link
-from pinecone_transport.links.websocket import dial_websocket
+from pinecone_transport.links.websocket import NoWebSocketError, dial_websocket
 from pinecone_transport.links.websocket_url import parse_websocket_url
 from pinecone_transport.node.config import parse_node_config
 from pinecone_transport.node.control import ask as ask_control
@@ -36,7 +35,7 @@ from twisted_endpoints import PineconeAgent
 pytestmark = pytest.mark.synapse
 
 PATH = "/_synapse/pinecone/ws"
-NGINX_SNIPPET = Path(__file__).parents[2] / "docs/examples/nginx.conf"
+EXAMPLES = Path(__file__).parents[2] / "docs/examples"
 
 
 @pytest.fixture(scope="module")
@@ -111,22 +110,40 @@ def test_whoever_asks_for_no_websocket_is_told_what_is_there(synapse) -> None:
 
 
 @dataclass
-class Nginx:
+class Proxy:
     """A reverse proxy with TLS before the homeserver, set up as the documentation says."""
 
-    url: str
+    port: int
     certificate: Path
 
+    def url(self, host: str = "localhost") -> str:
+        return f"wss://{host}:{self.port}{PATH}"
 
-@pytest.fixture(scope="module")
-def nginx(synapse: Synapse, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
-    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+
+@pytest.fixture(scope="module", params=["nginx", "caddy"])
+def proxy(
+    request: pytest.FixtureRequest, synapse: Synapse, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Proxy]:
+    program = shutil.which(request.param) or shutil.which(request.param, path="/usr/sbin")
     if program is None:
-        pytest.skip("nginx is not installed (Debian: nginx-light)")
-    directory = tmp_path_factory.mktemp("nginx")
+        pytest.skip(f"{request.param} is not installed (Debian: nginx-light, caddy)")
+    directory = tmp_path_factory.mktemp(request.param)
     certificate(directory)
     port = free_port()
-    snippet = NGINX_SNIPPET.read_text().replace("127.0.0.1:8008", f"127.0.0.1:{synapse.port}")
+    set_up = {"nginx": set_up_nginx, "caddy": set_up_caddy}[request.param]
+    # Caddy keeps its configuration where its user's are.
+    command = ["env", f"XDG_CONFIG_HOME={directory}", program, *set_up(directory, port, synapse.port)]
+    process = Process(request.param, command, directory / "output.log")
+    process.start()
+    try:
+        process.wait_until(lambda: answers(port), "listen", 30.0)
+        yield Proxy(port, directory / "certificate.pem")
+    finally:
+        process.stop()
+
+
+def set_up_nginx(directory: Path, port: int, synapse_port: int) -> list[str]:
+    snippet = (EXAMPLES / "nginx.conf").read_text().replace("127.0.0.1:8008", f"127.0.0.1:{synapse_port}")
     (directory / "nginx.conf").write_text(
         f"""daemon off; master_process off; pid {directory}/nginx.pid; error_log {directory}/error.log;
         events {{ }}
@@ -142,18 +159,22 @@ def nginx(synapse: Synapse, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             }}
         }}"""
     )
-    process = Process("nginx", [program, "-p", str(directory), "-c", "nginx.conf"], directory / "output.log")
-    process.start()
-    try:
-        process.wait_until(lambda: answers(port), "listen", 10.0)
-        yield Nginx(f"wss://localhost:{port}{PATH}", directory / "certificate.pem")
-    finally:
-        process.stop()
+    return ["-p", str(directory), "-c", "nginx.conf"]
+
+
+def set_up_caddy(directory: Path, port: int, synapse_port: int) -> list[str]:
+    snippet = (EXAMPLES / "Caddyfile").read_text().replace("127.0.0.1:8008", f"127.0.0.1:{synapse_port}")
+    site = f"https://localhost:{port} {{\n\tbind 127.0.0.1\n\ttls {directory}/certificate.pem {directory}/key.pem"
+    (directory / "Caddyfile").write_text(
+        f"{{\n\tadmin off\n\tauto_https disable_redirects\n\tstorage file_system {directory}\n}}\n"
+        + snippet.replace("example.org {", site)
+    )
+    return ["run", "--config", str(directory / "Caddyfile"), "--adapter", "caddyfile"]
 
 
 def answers(port: int) -> bool:
     try:
-        ssl.get_server_certificate(("127.0.0.1", port))
+        ssl.get_server_certificate(("localhost", port))  # Caddy shows it to whoever asks for that name
     except OSError:
         return False
     return True
@@ -176,22 +197,30 @@ def certificate(directory: Path) -> None:
 
 
 @pytest_twisted.inlineCallbacks
-def test_a_peer_comes_in_through_nginx_as_the_documentation_sets_it_up(synapse, nginx, monkeypatch):
-    monkeypatch.setenv("SSL_CERT_FILE", str(nginx.certificate))
+def test_a_peer_comes_in_through_a_proxy_as_the_documentation_sets_it_up(synapse, proxy, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", str(proxy.certificate))
     before = in_flight(synapse)
-    node = yield peered(nginx.url)
+    node = yield peered(proxy.url())
     assert b"Synapse" in (yield ask(node, synapse))
     links = ask_control(str(synapse.homeserver.directory / "pinecone.sock"), "status")["links"]
-    assert [link["way"] for link in links] == ["ws"]
+    # Without port: it is the address that the proxy has told, not the proxy's.
+    assert [(link["way"], link["address"]) for link in links] == [("ws", "127.0.0.1:0")]
     yield node.stopService()
     while in_flight(synapse) > before:
         yield settle()
 
 
 @pytest_twisted.inlineCallbacks
-def test_a_proxy_that_the_system_does_not_trust_is_not_used(nginx):
-    with pytest.raises(ConnectionLost, match="certificate verify failed"):
-        yield dial_websocket(reactor, parse_websocket_url(nginx.url), NoOwner())
+def test_a_proxy_that_the_system_does_not_trust_is_not_used(proxy):
+    with pytest.raises(NoWebSocketError, match="TLS failed: certificate verify failed"):
+        yield dial_websocket(reactor, parse_websocket_url(proxy.url()), NoOwner())
+
+
+@pytest_twisted.inlineCallbacks
+def test_a_proxy_with_the_certificate_of_another_name_is_not_used(proxy, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", str(proxy.certificate))
+    with pytest.raises(NoWebSocketError, match=r"no WebSocket there: (its certificate is not|TLS failed)"):
+        yield dial_websocket(reactor, parse_websocket_url(proxy.url("127.0.0.1")), NoOwner())
 
 
 class NoOwner:

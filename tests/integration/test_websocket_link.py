@@ -21,6 +21,7 @@ from pinecone_transport.links.websocket import (
     LONGEST_RECEIVED,
     LONGEST_SENT,
     LONGEST_UPGRADE,
+    NoWebSocketError,
     dial_websocket,
     listen_websocket,
 )
@@ -269,16 +270,33 @@ def test_a_dial_to_a_name_that_there_cannot_be_fails():
         yield dial_websocket(reactor, parse_websocket_url("wss://xn--/"), Owner())
 
 
-@pytest_twisted.inlineCallbacks
-def test_a_dial_to_something_else_fails_with_what_it_said():
-    class Refusing(Protocol):
-        def dataReceived(self, data: bytes) -> None:
-            self.transport.write(b"HTTP/1.1 404 Not Found\r\n\r\n")
-            self.transport.loseConnection()
+class Saying(Protocol):
+    """Says one thing and hangs up."""
 
-    port = yield TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(Factory.forProtocol(Refusing))
-    with pytest.raises(ConnectionLost, match="404"):
-        yield dial_websocket(reactor, url(port.getHost().port), Owner())
+    def dataReceived(self, data: bytes) -> None:
+        self.transport.write(self.factory.saying)
+        self.transport.loseConnection()
+
+
+@pytest.mark.parametrize(
+    ("scheme", "said", "sentence"),
+    [
+        ("ws", b"HTTP/1.1 404 Not Found\r\n\r\n", "no WebSocket there: the web server answers 404 Not Found."),
+        ("ws", b"HTTP/1.1 502\r\n\r\n", "no WebSocket there: the web server answers 502."),
+        ("ws", b"hello\r\n\r\n", 'no WebSocket there: Bad HTTP response status line "hello".'),
+        ("ws", b"", "no WebSocket there: it hung up."),
+        ("wss", b"hello\r\n\r\n", "no WebSocket there: TLS failed: wrong version number."),
+        ("wss", b"", "no WebSocket there: it hung up."),
+    ],
+)
+@pytest_twisted.inlineCallbacks
+def test_a_dial_to_something_else_fails_with_one_sentence_about_it(scheme, said, sentence):
+    factory = Factory.forProtocol(Saying)
+    factory.saying = said
+    port = yield TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(factory)
+    with pytest.raises(NoWebSocketError) as raised:
+        yield dial_websocket(reactor, parse_websocket_url(f"{scheme}://127.0.0.1:{port.getHost().port}/"), Owner())
+    assert str(raised.value) == sentence
     yield port.stopListening()
 
 
