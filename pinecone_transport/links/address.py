@@ -19,6 +19,7 @@ _HOST_NAME: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
 _IPV4_MAPPED: Final = "::ffff:"
 _ENDPOINT: Final = re.compile(r"(?P<kind>[a-z][a-z0-9_+.-]*):(?!//)(?P<rest>.*)")
 _BUILT_IN: Final = frozenset({"serial", "ssl", "unix"})
+_EXAMPLES: Final = {"serial": "serial:/dev/ttyUSB0", "unix": "unix:/run/pinecone.sock"}
 _RECURSION: Final = re.compile(r"(?:^|:)pinecone:")
 
 
@@ -127,8 +128,13 @@ def parse_endpoint(text: str) -> EndpointString | None:
         ValueError: It is one that makes no link, with a sentence that says why.
     """
     match = _ENDPOINT.fullmatch(text)
-    if match is None or not match["rest"]:
+    if match is None:
         return None
+    if not match["rest"]:
+        if match["kind"] not in endpoint_kinds():
+            return None
+        example = _EXAMPLES.get(match["kind"], f"{match['kind']}:…")
+        raise ValueError(f"{text!r} says how and not where; write what is meant behind the colon, as in {example}")
     if match["kind"] in ("tcp", "tcp4", "tcp6"):
         raise ValueError(f"{text!r} is TCP, whose addresses are written host:port, or [address]:port for IPv6")
     if _RECURSION.search(text):

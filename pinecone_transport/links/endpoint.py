@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Final, cast, final
@@ -28,6 +29,9 @@ from pinecone_transport.wire import PeerType
 
 CLOSE_TIMEOUT: Final = 10.0
 """Seconds that the far end has to take what is queued, and to agree to the end where a transport asks it."""
+
+_MISSING: Final = re.compile(r"missing [0-9]+ required .* arguments?: (.+)")
+_UNKNOWN: Final = re.compile(r"unexpected keyword argument ('.+')")
 
 
 @final
@@ -182,7 +186,17 @@ def _parsed(address: EndpointString, what: str, parse: Callable[[Any, str], obje
         return parse(reactor, address.text)
     except Exception as error:
         # What a plug-in raises at a string that it does not like is its own affair.
-        raise ValueError(f"{address.text!r} cannot be {what}: {str(error) or type(error).__name__}") from None
+        raise ValueError(f"{address.text!r} cannot be {what}: {_for_people(error)}") from None
+
+
+def _for_people(error: Exception) -> str:
+    """Return what is wrong with an endpoint string, whose parts become the arguments of a function of Twisted's."""
+    missing, unknown = _MISSING.search(str(error)), _UNKNOWN.search(str(error))
+    if isinstance(error, TypeError) and missing is not None:
+        return f"it lacks {missing[1]}"
+    if isinstance(error, TypeError) and unknown is not None:
+        return f"there is no {unknown[1]} there"
+    return str(error) or type(error).__name__
 
 
 def _unwrapped(protocol: Any) -> EndpointLink:

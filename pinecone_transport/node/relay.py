@@ -71,7 +71,11 @@ def run_relay(read_options: Callable[[], Mapping[str, object]], *, say: Callable
 def _parse(options: Mapping[str, object]) -> NodeConfig:
     config = parse_node_config(options, discover=True)
     if config.would_be_alone():
-        raise ConfigurationError("", "A node needs an address to listen on, or a peer to dial: --listen or --peer.")
+        raise ConfigurationError(
+            "",
+            "A node needs somebody to talk to: an address to listen on (--listen), a peer to dial (--peer), or local "
+            "networks to look for peers on (--lan).",
+        )
     return config
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import attrs
 from twisted.internet.interfaces import IReactorTime
@@ -14,6 +14,9 @@ from pinecone_transport.discovery.network_interfaces import Interface, network_i
 from pinecone_transport.errors import ConfigurationError
 from pinecone_transport.identity import Identity
 from pinecone_transport.links import LinkOwner
+
+_PACKAGES: Final = {"dbus_fast": "dbus-fast", "serial": "pyserial"}
+"""Names of packages whose modules have others."""
 
 
 @attrs.frozen(kw_only=True)
@@ -99,4 +102,5 @@ def static_plan(
 
 def missing_package(option: str, what: str, error: ModuleNotFoundError, extra: str) -> ConfigurationError:
     """Return the sentence about a package that is not installed and would come with an extra of ours."""
-    return ConfigurationError(option, f"{what} needs {error.name}: pip install 'synapse-pinecone[{extra}]'.")
+    package = _PACKAGES.get(error.name or "", error.name)
+    return ConfigurationError(option, f"{what} needs {package}: pip install 'synapse-pinecone[{extra}]'.")

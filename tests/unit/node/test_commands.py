@@ -42,7 +42,7 @@ def test_keygen_overwrites_nothing(tmp_path: Path) -> None:
     ("arguments", "config", "sentence"),
     [
         (["--listen", "127.0.0.1:0"], None, "key_file: where is the node's key to be?"),
-        (["--key-file", "KEY"], None, "--listen or --peer"),
+        (["--key-file", "KEY"], None, "somebody to talk to"),
         (["--key-file", "KEY", "--listen", "here:1"], None, "listen.0: 'here' is not an IP address"),
         (
             ["--key-file", "KEY", "--peer", "gopher://relay:1"],
@@ -55,8 +55,8 @@ def test_keygen_overwrites_nothing(tmp_path: Path) -> None:
         (["--key-file", "KEY"], "peer: a:1", "peer: there is no such option"),
         (["--key-file", "KEY"], "- a", "one option a line"),
         (["--key-file", "KEY"], "a: [", "is not YAML"),
-        (["--key-file", "KEY"], "", "--listen or --peer"),
-        (["--key-file", "KEY"], "sources: {lan: {enabled: true}}", "--listen or --peer"),
+        (["--key-file", "KEY"], "", "somebody to talk to"),
+        (["--key-file", "KEY"], "sources: {lan: {enabled: true}}", "somebody to talk to"),
         (["--key-file", "KEY"], "sources: [lan]", "sources: should have one source of links a line"),
         (["--key-file", "KEY"], "sources: {lan: 5}", "sources.lan: should have one option a line"),
         (["--key-file", "FOLDER", "--listen", "127.0.0.1:0"], None, "cannot be read: Is a directory"),

@@ -159,15 +159,15 @@ class PeeringsTests(SynchronousTestCase):
             assert self.peerings(sources={"ble": {"enabled": True, "adapter": adapter}}).counters() == {"ble": {}}
 
     def test_the_packages_that_bluetooth_needs_are_named_where_they_are_missing(self) -> None:
-        for adapter, package, module in (
-            ("hci0", "dbus_fast", "bluez_backend"),
-            ("usb:0", "bumble", "bumble_backend"),
+        for adapter, package, name, module in (
+            ("hci0", "dbus_fast", "dbus-fast", "bluez_backend"),
+            ("usb:0", "bumble", "bumble", "bumble_backend"),
         ):
             with patch.dict(sys.modules, {package: None}):
                 sys.modules.pop(f"pinecone_transport.discovery.bluetooth.{module}", None)
                 with pytest.raises(ConfigurationError) as raised:
                     self.peerings(sources={"ble": {"enabled": True, "adapter": adapter}})
-            expected = f"sources.ble: Bluetooth LE needs {package}: pip install 'synapse-pinecone[bluetooth]'."
+            expected = f"sources.ble: Bluetooth LE needs {name}: pip install 'synapse-pinecone[bluetooth]'."
             assert str(raised.value) == expected
 
     def test_a_source_that_is_made_anew_knows_the_links_that_there_are(self) -> None:
@@ -243,7 +243,11 @@ class PeeringsTests(SynchronousTestCase):
 @pytest.mark.parametrize(
     ("options", "path", "part"),
     [
-        ({"peers": ["unix:"]}, "peers.0", "is not an address"),
+        ({"peers": ["unix:"]}, "peers.0", "write what is meant behind the colon, as in unix:/run/pinecone.sock"),
+        ({"listen": ["tls:"]}, "listen.0", "write what is meant behind the colon, as in tls:…"),
+        ({"peers": ["bicycle:"]}, "peers.0", "is not an address"),
+        ({"peers": ["unix:timeout=5"]}, "peers.0", "cannot be dialled: it lacks 'path'"),
+        ({"peers": ["unix:/a:mode=660"]}, "peers.0", "cannot be dialled: there is no 'mode' there"),
         ({"peers": ["pinecone:" + "ab" * 32]}, "peers.0", "cannot be carried by itself"),
         ({"listen": ["haproxy:pinecone:"]}, "listen.0", "cannot be carried by itself"),
         ({"listen": ["tcp:interface=0.0.0.0:port=5"]}, "listen.0", "is TCP, whose addresses are written host:port"),

@@ -108,4 +108,4 @@ class ReloadTests(SynchronousTestCase):
 def test_a_package_that_is_missing_is_named_with_its_extra() -> None:
     with pytest.raises(ConfigurationError) as raised:
         raise missing_package("peers.0", "A serial line", ModuleNotFoundError(name="serial"), "serial")
-    assert str(raised.value) == "peers.0: A serial line needs serial: pip install 'synapse-pinecone[serial]'."
+    assert str(raised.value) == "peers.0: A serial line needs pyserial: pip install 'synapse-pinecone[serial]'."
