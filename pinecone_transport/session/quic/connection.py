@@ -29,6 +29,7 @@ from pinecone_transport.session.events import (
 from pinecone_transport.session.quic.engine import Ended, Engine
 from pinecone_transport.session.quic.limits import QuicLimits
 from pinecone_transport.session.quic.streams import Stream
+from pinecone_transport.session.utp.memory import Holding
 
 BAD_CERTIFICATE: Final = 0x100 + 42
 CERTIFICATE_REQUIRED: Final = 0x100 + 116
@@ -60,6 +61,7 @@ class Connection:
         engine: Fresh; a dialling one started.
         limits: Bounds and times.
         counters: What was dropped is counted there.
+        holding: What all streams to the key have to be sent.
         streams: All of the socket's, by number: those that the far end opens are added.
         numbers: Where their numbers come from.
         now: Monotonic seconds.
@@ -71,6 +73,7 @@ class Connection:
         refused: Whether it has: the far end had another connection with us, or was about to have one.
         error: Why it is closed.
         streams: On it, by QUIC's ids.
+        sending: Those of them that may have something to send or to be acknowledged.
     """
 
     __slots__ = (
@@ -83,6 +86,7 @@ class Connection:
         "_handshake_until",
         "_held",
         "_held_until",
+        "_holding",
         "_limits",
         "_numbers",
         "_pinged_at",
@@ -94,6 +98,7 @@ class Connection:
         "number",
         "opened_at",
         "refused",
+        "sending",
         "settled",
         "state",
         "streams",
@@ -107,6 +112,7 @@ class Connection:
         *,
         limits: QuicLimits,
         counters: Counter[str],
+        holding: Holding,
         streams: dict[int, Stream],
         numbers: count[int],
         now: float,
@@ -120,6 +126,8 @@ class Connection:
         self.refused = False
         self.error: PineconeError | None = None
         self.streams: Final[dict[int, Stream]] = {}
+        self.sending: Final[dict[int, Stream]] = {}
+        self._holding: Final = holding
         self._all_streams: Final = streams
         self._numbers: Final = numbers
         self._limits: Final = limits
@@ -158,6 +166,7 @@ class Connection:
 
     def acknowledge(self, stream: Stream, length: int) -> None:
         """The owner is done with so many bytes."""
+        length = min(length, stream.unread)
         stream.unread -= length
         self.engine.consumed(stream.stream_id, length)
 
@@ -240,6 +249,8 @@ class Connection:
         if self.state is State.HELD:
             return []
         packets = self.engine.packets(room, limit, now)
+        if self.engine.take_held_back():
+            self._counters["windows held back for want of memory"] += 1
         self._take_events(now, events)
         return packets
 
@@ -344,15 +355,20 @@ class Connection:
             if stream is not None:
                 self._take_data(stream, event, events)
         elif isinstance(event, StreamReset):
-            stream = self.streams.get(event.stream_id)
-            if stream is not None:
-                self.engine.reset(event.stream_id)
-                self._forget(stream)
-                events.append(StreamLost(stream.number, StreamResetError("the far end reset the stream")))
+            self._take_reset(event.stream_id, events)
         elif isinstance(event, StopSendingReceived):
             stream = self._stream_of(event.stream_id, now, events)  # it may be the first that is heard of it
             if stream is not None:
                 stream.deaf = True
+
+    def _take_reset(self, stream_id: int, events: list[SessionEvent]) -> None:
+        stream = self.streams.get(stream_id)
+        if stream is not None:
+            self.engine.reset(stream_id)
+            self._forget(stream)
+            events.append(StreamLost(stream.number, StreamResetError("the far end reset the stream")))
+        elif stream_id not in self._aborted:
+            self.engine.forget(stream_id, 0)  # nobody has heard of it, but its length counts as received
 
     def _stream_of(self, stream_id: int, now: float, events: list[SessionEvent]) -> Stream | None:
         """Return the stream, a new one if the far end has just opened it; None if nobody here wants it."""
@@ -360,7 +376,7 @@ class Connection:
         stream = self.streams.get(stream_id)
         if stream is not None or self.engine.is_ours(stream_id) or stream_id in self._aborted:
             return stream
-        stream = Stream(next(self._numbers), self.key, now)
+        stream = Stream(next(self._numbers), self.key, now, self._holding)
         stream.accept(self, stream_id)
         self._all_streams[stream.number] = stream
         events.append(StreamAccepted(stream.number, self.key))
@@ -380,21 +396,24 @@ class Connection:
         """See which streams have room again, and which are over."""
         if not self.settled and self.engine.far_end_reads():
             self._settle()
+        for stream_id, stream in list(self.sending.items()):
+            if not stream.see_to_unsent():
+                del self.sending[stream_id]
         for stream_id in list(self._full):
-            stream = self.streams.get(stream_id)
-            if stream is None:
+            full = self.streams.get(stream_id)
+            if full is None:
                 self._full.discard(stream_id)
-            elif stream.deaf or stream.space(self._limits.send_buffer) >= self._limits.send_buffer // 4:
+            elif full.deaf or full.space(self._limits.send_buffer) >= self._limits.send_buffer // 4:
                 self._full.discard(stream_id)
-                stream.full = False
-                events.append(StreamWritable(stream.number))
+                full.full = False
+                events.append(StreamWritable(full.number))
         for stream_id in list(self._finishing):
-            stream = self.streams.get(stream_id)
-            if stream is None:
+            finishing = self.streams.get(stream_id)
+            if finishing is None:
                 self._finishing.discard(stream_id)
-            elif stream.deaf or self.engine.is_sent(stream_id):
-                self._forget(stream)
-                events.append(StreamClosed(stream.number))
+            elif finishing.deaf or self.engine.is_sent(stream_id):
+                self._forget(finishing)
+                events.append(StreamClosed(finishing.number))
         if len(self._aborted) > self._limits.streams:
             self._aborted.intersection_update([gone for gone in self._aborted if self.engine.knows(gone)])
 
@@ -418,5 +437,7 @@ class Connection:
 
     def _forget(self, stream: Stream) -> None:
         del self.streams[stream.stream_id]
+        self.sending.pop(stream.stream_id, None)
         self._all_streams.pop(stream.number, None)
-        self.engine.forget(stream.stream_id)
+        stream.leave()
+        self.engine.forget(stream.stream_id, stream.unread)

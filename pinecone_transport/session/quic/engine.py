@@ -14,7 +14,7 @@ from typing import Final, final
 
 from aioquic.buffer import Buffer  # type: ignore[attr-defined]  # that is its public home
 from aioquic.quic import events
-from aioquic.quic.connection import QuicConnection, QuicConnectionState
+from aioquic.quic.connection import Limit, QuicConnection, QuicConnectionState
 from aioquic.quic.packet import QuicFrameType, pull_quic_transport_parameters
 from aioquic.quic.packet_builder import QuicPacketBuilder
 from aioquic.quic.recovery import QuicPacketSpace
@@ -25,11 +25,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from pinecone_transport.session.budget import Budget
 from pinecone_transport.session.quic.congestion import Congestion, NoPacer
 from pinecone_transport.session.quic.settings import ID_LENGTH, Settings
+from pinecone_transport.session.utp.memory import Holding
 
 _MAX_BACKOFF: Final = 2.0
 _ROUNDING: Final = 1e-6
 """Seconds. The library adds to get a deadline and subtracts to see whether it has come: just then it may not have."""
 _MAX_STREAM_DATA_CAPACITY: Final = 17
+_LIMIT_CAPACITY: Final = 9
 _MAX_UDP_PAYLOAD_SIZE: Final = 0x03
 _FOUR_BYTES: Final = 0x80000000
 """Beside a number, that it takes four bytes (RFC 9000, section 16)."""
@@ -64,6 +66,11 @@ class _Connection(QuicConnection):
         )
         self.consumed: Final[dict[int, int]] = {}
         self.control: Final = Congestion(budget, limits.window_packets)
+        self.holding: Final = Holding(settings.memories.received)
+        self.held_back = False
+        # Streams that nobody takes anything of any more, and how many of their bytes came in order.
+        self._abandoned: Final[dict[QuicStream, int]] = {}
+        self._counted = 0
         self.far_limit = limits.packet
         self._settings = settings
         self._ack_delay = 0.0
@@ -96,6 +103,53 @@ class _Connection(QuicConnection):
         for connection_id in self._host_cids:
             if connection_id.sequence_number or not self._is_client:
                 connection_id.stateless_reset_token = self._settings.reset_token(connection_id.cid)
+
+    def count_received(self) -> None:
+        """See how much has come since this was last done."""
+        used = self._local_max_data.used
+        if used != self._counted:
+            self.holding.change(used - self._counted)
+            self._counted = used
+        for stream, came in list(self._abandoned.items()):
+            self._abandon(stream, came)
+
+    def abandon(self, stream_id: int) -> None:
+        """Let what still comes of a stream count no longer than it has to wait for what is missing before it."""
+        stream = self._streams.get(stream_id)
+        if stream is not None:
+            self._abandon(stream, stream.receiver.starting_offset())
+
+    def _abandon(self, stream: QuicStream, came: int) -> None:
+        receiver = stream.receiver
+        in_order = receiver.highest_offset if receiver.is_finished else receiver.starting_offset()
+        self.holding.change(came - in_order)
+        if receiver.is_finished:
+            self._abandoned.pop(stream, None)
+        else:
+            self._abandoned[stream] = in_order
+
+    def _write_connection_limits(self, builder: QuicPacketBuilder, space: QuicPacketSpace) -> None:
+        """Open the window of all streams as there is memory, and let so many more be opened as have ended."""
+        data, streams = self._local_max_data, self._local_max_streams_bidi
+        share = self._settings.limits.share
+        if data.value - data.used <= share - share // 4:
+            room = self.holding.room(share)
+            self.held_back |= room < share
+            data.value = max(data.value, data.used + room)
+        if data.value != data.sent:
+            self._write_limit(builder, data)
+        if streams.value - streams.sent > streams.sent - streams.used:
+            self._write_limit(builder, streams)
+
+    def _write_limit(self, builder: QuicPacketBuilder, limit: Limit) -> None:
+        buffer = builder.start_frame(
+            limit.frame_type,
+            capacity=_LIMIT_CAPACITY,
+            handler=self._on_connection_limit_delivery,
+            handler_args=(limit,),
+        )
+        buffer.push_uint_var(limit.value)
+        limit.sent = limit.value
 
     def _write_stream_limits(self, builder: QuicPacketBuilder, space: QuicPacketSpace, stream: QuicStream) -> None:
         """Open the window as its owner takes the data, a quarter at a time."""
@@ -150,6 +204,7 @@ class Engine:
     def receive(self, packet: bytes, now: float) -> None:
         """Take a packet."""
         self._quic.receive_datagram(packet, "", now)
+        self._quic.count_received()
         self._control.settle(now)
 
     def packets(self, room: int, limit: int, now: float) -> list[bytes]:
@@ -232,8 +287,14 @@ class Engine:
         return self._control.packets_in_flight
 
     def leave(self) -> None:
-        """The connection is gone, and so is all that it has under way."""
+        """The connection is gone, and so is all that it has under way, and that it holds."""
         self._control.end()
+        self._quic.holding.change(-self._quic.holding.held)
+
+    def take_held_back(self) -> bool:
+        """Tell whether, since this was last asked, there was no memory for opening the window of all streams."""
+        held_back, self._quic.held_back = self._quic.held_back, False
+        return held_back
 
     @property
     def rtt(self) -> float:
@@ -266,7 +327,7 @@ class Engine:
         return self._quic._remote_max_streams_bidi - self._quic.get_next_available_stream_id() // 4
 
     def far_end_reads(self) -> bool:
-        """Tell whether the far end has opened a window further: somebody there takes what we send."""
+        """Tell whether the far end has opened the window of all streams further: it looks at what we send."""
         return self._quic._remote_max_data > self._first_limit
 
     def is_far_end_like_us(self) -> bool:
@@ -305,10 +366,13 @@ class Engine:
         """So many more bytes of the stream are dealt with: the far end may send as many."""
         consumed = self._quic.consumed
         consumed[stream_id] = consumed.get(stream_id, 0) + length
+        self._quic.holding.change(-length)
 
-    def forget(self, stream_id: int) -> None:
-        """Nobody will take more of the stream's bytes."""
+    def forget(self, stream_id: int, unread: int) -> None:
+        """Nobody will take more of the stream's bytes, nor so many that came."""
         self._quic.consumed.pop(stream_id, None)
+        self._quic.holding.change(-unread)
+        self._quic.abandon(stream_id)
 
     def knows(self, stream_id: int) -> bool:
         """Tell whether the stream is not yet over for the library."""

@@ -18,6 +18,9 @@ class QuicLimits:
         window_packets: Packets in flight to one key; a Go node's queues hold 16 of a flow, acknowledgements included.
         receive_window: Bytes per stream that may lie here without being acknowledged by the stream's owner.
         send_buffer: Bytes per stream that may wait for being sent and acknowledged by the far end.
+        memory: Bytes that all connections together may hold, of what they receive, and again of what they send; above
+            that a connection, or a key that is sent to, gets no more than its share.
+        share: Bytes of that which each has for certain. So much may be under way to a connection at any time.
         streams: Streams that the far end of a connection may have open.
         connections: Connections with all keys.
         connections_per_key: Connections with one key.
@@ -46,6 +49,8 @@ class QuicLimits:
     window_packets: int = 14
     receive_window: int = 512 << 10
     send_buffer: int = 512 << 10
+    memory: int = 64 << 20
+    share: int = 256 << 10
     streams: int = 100
     connections: int = 4096
     connections_per_key: int = 16

@@ -71,7 +71,8 @@ class Placement:
         """Give up the streams that have waited since ``until`` or longer."""
         for stream in list(remote.waiting.values()):
             if stream.opened_at <= until:
-                del remote.waiting[stream.number], self._table.streams[stream.number]
+                del remote.waiting[stream.number]
+                self._table.lose(stream)
                 events.append(StreamLost(stream.number, error))
 
     def greet(self, remote: Remote, now: float) -> None:
@@ -171,7 +172,7 @@ class Placement:
             self.fail_waiting(remote, error, float("inf"), events)
             remote.fresh_wanted = False
         for stream in connection.streams.values():
-            del self._table.streams[stream.number]
+            self._table.lose(stream)
             events.append(StreamLost(stream.number, error))
         connection.streams.clear()
         self._table.forget(connection, now)

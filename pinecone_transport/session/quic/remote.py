@@ -9,6 +9,7 @@ from pinecone_transport.session.budget import Budget
 from pinecone_transport.session.quic.connection import Connection, State
 from pinecone_transport.session.quic.limits import QuicLimits
 from pinecone_transport.session.quic.streams import Stream
+from pinecone_transport.session.utp.memory import Holding, Memory
 
 _REDIALS_AT_ONCE: Final = 2
 _FIRST_WAIT: Final = 0.05
@@ -29,6 +30,7 @@ class Remote:
         greeting: Whether the dial is one that only shows that we are there anew.
         fresh_wanted: Whether a connection is to be dialled although there is one: its streams are nearly used up.
         budget: What connections of all kinds with the key have in common.
+        holding: What all streams to the key have to be sent.
     """
 
     __slots__ = (
@@ -41,16 +43,18 @@ class Remote:
         "dial",
         "fresh_wanted",
         "greeting",
+        "holding",
         "ids",
         "key",
         "number",
         "waiting",
     )
 
-    def __init__(self, number: int, key: PublicKey, budget: Budget, limits: QuicLimits) -> None:
+    def __init__(self, number: int, key: PublicKey, budget: Budget, limits: QuicLimits, sent: Memory) -> None:
         self.number: Final = number
         self.key: Final = key
         self.budget: Final = budget
+        self.holding: Final = Holding(sent)
         self._limits: Final = limits
         self.connections: Final[dict[int, Connection]] = {}
         self.ids: Final[dict[bytes, Connection]] = {}

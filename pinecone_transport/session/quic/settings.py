@@ -14,12 +14,11 @@ from cryptography.hazmat.primitives.serialization import load_der_private_key
 
 from pinecone_transport.identity import Identity
 from pinecone_transport.session.quic.limits import QuicLimits
+from pinecone_transport.session.utp.memory import Memories
 
 ID_LENGTH: Final = 8
 """Bytes of a connection id of ours."""
 VERSION_1: Final = int(QuicProtocolVersion.VERSION_1)
-
-_UNLIMITED: Final = 1 << 60
 
 
 @final
@@ -30,10 +29,14 @@ class Settings:
         identity: The node's key.
         protocol: The application's name (ALPN).
         limits: Bounds.
+
+    Attributes:
+        memories: What buffers may hold.
     """
 
     def __init__(self, identity: Identity, protocol: str, limits: QuicLimits) -> None:
         self.limits: Final = limits
+        self.memories: Final = Memories(limits.memory, limits.share)
         self._reset_key: Final = hmac.digest(identity.seed, b"QUIC stateless reset", "sha256")
         self.dialler: Final = self._configuration(identity, protocol, True)
         self.listener: Final = self._configuration(identity, protocol, False)
@@ -51,7 +54,7 @@ class Settings:
             connection_id_length=ID_LENGTH,
             idle_timeout=self.limits.idle_timeout,
             is_client=is_client,
-            max_data=_UNLIMITED,  # the streams' windows are what bounds it
+            max_data=self.limits.share,
             max_datagram_size=self.limits.first_packet,
             max_stream_data=self.limits.receive_window,
             certificate=x509.load_der_x509_certificate(identity.certificate()),

@@ -74,7 +74,7 @@ class QuicSocket(Socket):
         self._settings: Final = Settings(identity, protocol, self._limits)
         if budgets is None:
             budgets = Budgets(partial(new_budget, UtpLimits()))
-        self._table: Final = Table(self._limits, budgets, self.counters, self._deadlines)
+        self._table: Final = Table(self._settings, budgets, self.counters, self._deadlines)
         self._placement: Final = Placement(identity.key, self._settings, self._table, self._repeated)
         self._first_link_at: float | None = None
         self._greetings = 0
@@ -97,7 +97,7 @@ class QuicSocket(Socket):
             remote = self._table.add_remote(key)
         if len(remote.waiting) >= self._limits.waiting_per_key:
             raise LocalProtocolError("as many streams wait for a connection as the limits allow")
-        stream = Stream(next(self._table.stream_numbers), key, now)
+        stream = Stream(next(self._table.stream_numbers), key, now, remote.holding)
         self._table.streams[stream.number] = remote.waiting[stream.number] = stream
         self._placement.place(remote, now, self._events)
         self._schedule_events(now)
@@ -158,7 +158,7 @@ class QuicSocket(Socket):
 
     def abort(self, stream: int, now: float) -> None:
         """Reset the stream; no event follows."""
-        record = self._table.streams.pop(stream, None)
+        record = self._table.streams.get(stream)
         if record is None:
             return
         remote = self._table.remotes[record.key]
@@ -167,12 +167,14 @@ class QuicSocket(Socket):
             self._placement.touch(record.connection, now, self._events)
         else:
             del remote.waiting[stream]
+            self._table.lose(record)
         self._placement.place(remote, now, self._events)
         self._schedule_events(now)
 
     def abort_all(self, now: float) -> None:
         """End every connection, so that the far ends notice at once. No events follow."""
-        self._table.streams.clear()
+        for stream in list(self._table.streams.values()):
+            self._table.lose(stream)
         for remote in list(self._table.remotes.values()):
             remote.waiting.clear()
             remote.fresh_wanted = False
@@ -195,7 +197,8 @@ class QuicSocket(Socket):
         record = self._table.streams.get(stream)
         if record is not None and not record.connected:
             remote = self._table.remotes[record.key]
-            del remote.waiting[stream], self._table.streams[stream]
+            del remote.waiting[stream]
+            self._table.lose(record)
             events.append(StreamLost(stream, error))
             self._placement.place(remote, now, events)
         return events

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, final
 
 from pinecone_transport.identity import PublicKey
+from pinecone_transport.session.utp.memory import Holding
 
 if TYPE_CHECKING:
     from pinecone_transport.session.quic.connection import Connection
@@ -13,6 +14,12 @@ if TYPE_CHECKING:
 @final
 class Stream:
     """What its owner knows by a number. It waits for a connection, then lives on one.
+
+    Args:
+        number: The owner's.
+        key: The far end's.
+        opened_at: When.
+        holding: What all streams to the key have to be sent.
 
     Attributes:
         number: The owner's.
@@ -28,9 +35,11 @@ class Stream:
         deaf: Whether the far end does not want what we write.
         full: Whether the owner has found no room.
         unread: Bytes that the owner was given and is not done with.
+        unsent: Bytes that wait for being sent and acknowledged, when this was last seen to.
     """
 
     __slots__ = (
+        "_holding",
         "_is_ours",
         "_unanswered",
         "connected",
@@ -46,9 +55,10 @@ class Stream:
         "retained_length",
         "stream_id",
         "unread",
+        "unsent",
     )
 
-    def __init__(self, number: int, key: PublicKey, opened_at: float) -> None:
+    def __init__(self, number: int, key: PublicKey, opened_at: float, holding: Holding) -> None:
         self.number: Final = number
         self.key: Final = key
         self.opened_at: Final = opened_at
@@ -62,6 +72,8 @@ class Stream:
         self.deaf = False
         self.full = False
         self.unread = 0
+        self.unsent = 0
+        self._holding: Final = holding
         self._is_ours = True
         self._unanswered = False
 
@@ -84,16 +96,19 @@ class Stream:
             engine.finish(self.stream_id)
         if connection.settled:
             self.release()
+        connection.sending[self.stream_id] = self
 
     def detach(self) -> None:
         """The connection was not taken: wait for another."""
         self.connection = None
         self.stream_id = -1
+        self.see_to_unsent()
 
     def release(self) -> None:
         """What was written is the connection's affair alone."""
         self.retained.clear()
         self.retained_length = 0
+        self.see_to_unsent()
 
     def write(self, data: bytes) -> None:
         """Take bytes of the owner."""
@@ -106,6 +121,8 @@ class Stream:
             self.retained_length += len(data)
         if connection is not None:
             connection.engine.write(self.stream_id, data)
+            connection.sending[self.stream_id] = self
+        self.see_to_unsent()
 
     def receive(self, length: int) -> None:
         """So many bytes of the far end's go to the owner."""
@@ -131,10 +148,21 @@ class Stream:
         if self.connection is not None and not self.deaf:
             self.connection.engine.finish(self.stream_id)
 
-    def space(self, send_buffer: int) -> int:
-        """Return how many bytes `write` may take."""
+    def see_to_unsent(self) -> int:
+        """Count what waits for being sent and acknowledged; return how many bytes that are."""
         connection = self.connection
-        used = self.retained_length
+        unsent = self.retained_length
         if connection is not None:
-            used = max(used, connection.engine.unacknowledged(self.stream_id))
-        return max(0, send_buffer - used)
+            unsent = max(unsent, connection.engine.unacknowledged(self.stream_id))
+        self._holding.change(unsent - self.unsent)
+        self.unsent = unsent
+        return unsent
+
+    def leave(self) -> None:
+        """The stream is over."""
+        self._holding.change(-self.unsent)
+        self.unsent = 0
+
+    def space(self, send_buffer: int) -> int:
+        """Return how many bytes may be written, of ``send_buffer`` and as there is memory."""
+        return self._holding.room(max(0, send_buffer - self.see_to_unsent()))

@@ -11,8 +11,8 @@ from pinecone_transport.identity import PublicKey
 from pinecone_transport.session.budget import Budgets
 from pinecone_transport.session.quic.connection import Connection
 from pinecone_transport.session.quic.engine import Engine
-from pinecone_transport.session.quic.limits import QuicLimits
 from pinecone_transport.session.quic.remote import Remote
+from pinecone_transport.session.quic.settings import Settings
 from pinecone_transport.session.quic.streams import Stream
 from pinecone_transport.session.strays import Strays
 
@@ -22,7 +22,7 @@ class Table:
     """What the parts of a `QuicSocket` share.
 
     Args:
-        limits: Bounds and times.
+        settings: Of its connections.
         budgets: Of all keys.
         counters: What was dropped is counted there.
         deadlines: Connections and remotes are due there by their numbers.
@@ -39,7 +39,8 @@ class Table:
         strays: Packets of no connection.
     """
 
-    def __init__(self, limits: QuicLimits, budgets: Budgets, counters: Counter[str], deadlines: Deadlines) -> None:
+    def __init__(self, settings: Settings, budgets: Budgets, counters: Counter[str], deadlines: Deadlines) -> None:
+        limits = settings.limits
         self.connections: Final[dict[int, Connection]] = {}
         self.remotes: Final[dict[PublicKey, Remote]] = {}
         self.streams: Final[dict[int, Stream]] = {}
@@ -50,6 +51,7 @@ class Table:
         self._remote_of_number: Final[dict[int, Remote]] = {}
         self._numbers: Final = count(1)
         self._limits: Final = limits
+        self._sent: Final = settings.memories.sent
         self._budgets: Final = budgets
         self.counters: Final = counters
         self.deadlines: Final = deadlines
@@ -70,7 +72,7 @@ class Table:
         """Return what is kept of a key, from now on if need be."""
         remote = self.remotes.get(key)
         if remote is None:
-            remote = Remote(next(self._numbers), key, self._budgets.of(key), self._limits)
+            remote = Remote(next(self._numbers), key, self._budgets.of(key), self._limits, self._sent)
             self.remotes[key] = self._remote_of_number[remote.number] = remote
         return remote
 
@@ -82,6 +84,7 @@ class Table:
             engine,
             limits=self._limits,
             counters=self.counters,
+            holding=remote.holding,
             streams=self.streams,
             numbers=self.stream_numbers,
             now=now,
@@ -97,6 +100,11 @@ class Table:
             remote.ids[connection_id] = connection
         while engine.retired:
             del remote.ids[engine.retired.pop()]
+
+    def lose(self, stream: Stream) -> None:
+        """Forget a stream that its connection does not know, or is about to be forgotten with."""
+        del self.streams[stream.number]
+        stream.leave()
 
     def make_place(self, key: PublicKey) -> bool:
         """Tell whether a far node may begin a connection: the oldest half-open one goes if there are too many."""

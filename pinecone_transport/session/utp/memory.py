@@ -33,6 +33,30 @@ class Memory:
 
 
 @final
+class Holding:
+    """What some buffers hold of a `Memory` together; they have one share among them.
+
+    Attributes:
+        held: Bytes.
+    """
+
+    __slots__ = ("_memory", "held")
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory: Final = memory
+        self.held = 0
+
+    def change(self, length: int) -> None:
+        """The buffers hold so many more bytes, or fewer."""
+        self.held += length
+        self._memory.held += length
+
+    def room(self, wanted: int) -> int:
+        """Return how many of so many more bytes there is memory for."""
+        return self._memory.room(self.held + wanted, self.held)
+
+
+@final
 class Memories:
     """Those of a socket.
 
