@@ -41,8 +41,7 @@ class Placement:
         usable = remote.usable()
         if remote.waiting and usable is not None:
             if usable.is_doubtful(now):
-                usable.probe(now)
-                self._deadlines.schedule(usable.number, usable.deadline())
+                self._probe(usable, now)
             else:
                 self._attach_waiting(remote, usable, events)
         elif remote.may_dial(now) and not self._table.is_full():
@@ -50,7 +49,6 @@ class Placement:
         elif remote.dial is not None and not remote.is_dial_wanted():
             self._withdraw(remote.dial, remote, now)
         self._deadlines.schedule(remote.number, remote.deadline(now))
-        self._table.mark(remote.key)
         self._table.forget_if_empty(remote)
 
     def _attach_waiting(self, remote: Remote, connection: Connection, events: list[SessionEvent]) -> None:
@@ -65,6 +63,7 @@ class Placement:
                 stream.connected = True
                 events.append(StreamConnected(stream.number))
         self._deadlines.schedule(connection.number, connection.deadline())
+        self._table.mark_ready(connection)
         remote.fresh_wanted = connection.engine.stream_credit() <= self._limits.spare_streams
 
     def fail_waiting(self, remote: Remote, error: PineconeError, until: float, events: list[SessionEvent]) -> None:
@@ -79,13 +78,13 @@ class Placement:
         """Dial a key to show that we are there, with no stream in mind."""
         remote.greeting = True
         self._dial(remote, now)
-        self._table.mark(remote.key)
 
     def _dial(self, remote: Remote, now: float) -> None:
         engine = Engine(self._settings, remote.budget)
         engine.start(now)
         remote.dial = self._table.add(remote, engine, now)
         self._deadlines.schedule(remote.dial.number, remote.dial.deadline())
+        self._table.mark_ready(remote.dial)
         for rival in remote.rivals():
             self._let_go_first(rival, remote, now)
 
@@ -136,7 +135,7 @@ class Placement:
         if remote.waiting:
             self.place(remote, now, events)
         if not sent:
-            self._table.mark(connection.key)
+            self._table.mark_ready(connection)
         self._deadlines.schedule(connection.number, connection.deadline())
 
     def _opened(self, remote: Remote, connection: Connection, now: float) -> None:
@@ -147,9 +146,13 @@ class Placement:
             self._withdraw(remote.dial, remote, now)
         for other in remote.connections.values():
             if other is not connection:
-                other.probe(now)
-                self._deadlines.schedule(other.number, other.deadline())
+                self._probe(other, now)
         self._hurry(remote, now)
+
+    def _probe(self, connection: Connection, now: float) -> None:
+        connection.probe(now)
+        self._deadlines.schedule(connection.number, connection.deadline())
+        self._table.mark_ready(connection)
 
     def _hurry(self, remote: Remote, now: float) -> None:
         """One connection is open: what else the far end has begun is most likely what it has left of crossing dials."""

@@ -24,6 +24,7 @@ class Remote:
         number: Its own.
         key: The key.
         connections: By number, oldest first.
+        ready: Those of them that may have packets to send; who was served last comes last.
         ids: Which connection a packet is for, by its connection id.
         waiting: Streams that wait for a connection, by number.
         dial: Our dial that is under way, if any.
@@ -47,6 +48,7 @@ class Remote:
         "ids",
         "key",
         "number",
+        "ready",
         "waiting",
     )
 
@@ -57,6 +59,7 @@ class Remote:
         self.holding: Final = Holding(sent)
         self._limits: Final = limits
         self.connections: Final[dict[int, Connection]] = {}
+        self.ready: Final[dict[int, Connection]] = {}
         self.ids: Final[dict[bytes, Connection]] = {}
         self.waiting: Final[dict[int, Stream]] = {}
         self.dial: Connection | None = None
@@ -135,6 +138,12 @@ class Remote:
     def packets_in_flight(self) -> int:
         """Return how many packets of QUIC are in flight to the key."""
         return sum(connection.engine.packets_in_flight for connection in self.connections.values())
+
+    def take_ready(self) -> list[Connection]:
+        """Return the connections that may have packets to send; they no longer count as such."""
+        ready = list(self.ready.values())
+        self.ready.clear()
+        return ready
 
     def room(self, now: float) -> int:
         """Return how many more packets may be sent; one at least where none of QUIC is under way, whatever else is."""

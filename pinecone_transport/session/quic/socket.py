@@ -118,7 +118,8 @@ class QuicSocket(Socket):
             raise LocalProtocolError("more was written than there was room for")
         record.write(data)
         self._space(record)
-        self._table.mark(record.key)
+        if record.connection is not None:
+            self._table.mark_ready(record.connection)
 
     def room(self, stream: int) -> int:
         """Return how many bytes may be written now; 0 also where there is room for less than a packet."""
@@ -154,7 +155,7 @@ class QuicSocket(Socket):
             record.finish()
         else:
             record.connection.close_stream(record)
-        self._table.mark(record.key)
+            self._table.mark_ready(record.connection)
 
     def abort(self, stream: int, now: float) -> None:
         """Reset the stream; no event follows."""
@@ -189,7 +190,7 @@ class QuicSocket(Socket):
         record = self._table.streams.get(stream)
         if record is not None and record.connection is not None:
             record.connection.acknowledge(record, length)
-            self._table.mark(record.key)
+            self._table.mark_ready(record.connection)
 
     def fail_connecting(self, stream: int, error: PineconeError, now: float) -> list[SessionEvent]:
         """Give a stream up if it still waits for its first connection: a `StreamLost` with ``error``."""
@@ -211,14 +212,14 @@ class QuicSocket(Socket):
                 connection.wake(now)
                 connection.probe(now)
                 self._deadlines.schedule(connection.number, connection.deadline())
-            self._table.mark(key)
+                self._table.mark_ready(connection)
 
     def wake_all(self, now: float) -> None:
         """The ways may be back: what had no answer in its time is sent again at once."""
         for remote in self._table.remotes.values():
             for connection in remote.connections.values():
                 connection.wake(now)
-            self._table.mark(remote.key)
+                self._table.mark_ready(connection)
 
     def link_up(self, key: PublicKey, now: float) -> None:
         """There is a link to the key. If we have just begun, it may hold a connection of before that: a dial ends it.
@@ -248,7 +249,7 @@ class QuicSocket(Socket):
         usable = remote.usable() if remote is not None else None
         if usable is not None:
             usable.ping(now)
-            self._table.mark(key)
+            self._table.mark_ready(usable)
 
     def acknowledge_all(self, now: float) -> None:
         """`acknowledge` for every key."""
@@ -366,11 +367,14 @@ class QuicSocket(Socket):
 
     def _take(self, remote: Remote, left: int, now: float, packets: list[bytes]) -> int:
         """Add about ``left`` bytes of packets to ``packets``; return how many bytes are left."""
-        for connection in list(remote.connections.values()):
-            sent = connection.packets(remote.room(now), left, now, self._events)
+        for connection in remote.take_ready():
+            room = remote.room(now)
+            sent = connection.packets(room, left, now, self._events)
             left -= sum(map(len, sent))
             packets += sent
             self._placement.touch(connection, now, self._events, sent=True)
+            if (left <= 0 or len(sent) >= room) and connection.number in remote.connections:
+                remote.ready[connection.number] = connection  # it may have more, once there is room
         self._schedule_events(now)
         return left
 

@@ -35,7 +35,7 @@ class Table:
         streams: By the owner's number; those that wait for a connection, too.
         stream_numbers: Where those come from.
         half_open: Connections that far nodes have begun and not finished beginning, oldest first.
-        active: Keys that may have packets to send; who was served last comes last.
+        active: Keys that may have packets to send, of ready connections or strays; who was served last comes last.
         strays: Packets of no connection.
     """
 
@@ -67,6 +67,11 @@ class Table:
     def mark(self, key: PublicKey) -> None:
         """The key may have packets to send."""
         self.active[key] = None
+
+    def mark_ready(self, connection: Connection) -> None:
+        """The connection may have packets to send."""
+        self.remotes[connection.key].ready[connection.number] = connection
+        self.active[connection.key] = None
 
     def add_remote(self, key: PublicKey) -> Remote:
         """Return what is kept of a key, from now on if need be."""
@@ -125,6 +130,7 @@ class Table:
         remote = self.remotes[connection.key]
         connection.engine.leave()
         self.half_open.pop(connection.number, None)
+        remote.ready.pop(connection.number, None)
         del self.connections[connection.number], remote.connections[connection.number]
         self.deadlines.forget(connection.number)
         for connection_id in [known for known, owner in remote.ids.items() if owner is connection]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from random import Random
 
 import pytest
+from aioquic.quic.connection import QuicConnection
+from aioquic.quic.events import StreamDataReceived
 
 from pinecone_transport.errors import (
     CertificateError,
@@ -17,7 +19,7 @@ from pinecone_transport.identity import Identity
 from pinecone_transport.session import StreamAccepted, StreamConnected
 from pinecone_transport.session.quic import QuicLimits, QuicSocket
 from tests.support.quic_link import HIGH, LOW, QuicLink
-from tests.support.raw_quic import GoLikeSocket
+from tests.support.raw_quic import GoLikeSocket, RawDialler
 from tests.support.virtual_link import Faults, Side
 
 DATA = bytes(range(256)) * 4000
@@ -550,3 +552,28 @@ def test_what_was_begun_beside_a_connection_that_opens_has_a_second_left() -> No
     assert socket.connection_count == 2
     link.run(1.2)
     assert socket.connection_count == 1
+
+
+def test_connections_of_a_key_that_have_nothing_to_send_are_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    link = QuicLink()
+    diallers = [RawDialler(link.right, LOW) for _ in range(5)]
+    for dialler in diallers:
+        dialler.dial(link.now)
+        dialler.quic.send_stream_data(0, b"hello")
+        dialler.exchange(link.now + 0.1)
+    assert link.right.socket.connection_count == 5
+    asked = []
+    ask = QuicConnection.datagrams_to_send
+
+    def count(connection: QuicConnection, now: float) -> list[object]:
+        asked.append(connection)
+        return ask(connection, now)
+
+    monkeypatch.setattr(QuicConnection, "datagrams_to_send", count)
+    link.right.socket.write(link.right.accepted[2], b"answer", link.now + 0.2)
+    (packet,) = link.right.socket.packets_to_send(LOW.key, 1 << 20, link.now + 0.2)
+    assert len(asked) == 1
+    diallers[2].quic.receive_datagram(packet, "", link.now + 0.2)
+    assert StreamDataReceived(data=b"answer", end_stream=False, stream_id=0) in list(
+        iter(diallers[2].quic.next_event, None)
+    )
