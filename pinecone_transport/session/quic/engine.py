@@ -274,6 +274,11 @@ class Engine:
         return self._quic._state is not QuicConnectionState.FIRSTFLIGHT
 
     @property
+    def may_be_known(self) -> bool:
+        """Whether the far end may have heard of it."""
+        return self.begun or self.packets_in_flight > 0
+
+    @property
     def packet_size(self) -> int:
         """Bytes of a full packet: as many as the path carries well, towards a far end that takes long ones."""
         if not self._quic._handshake_confirmed:

@@ -12,7 +12,7 @@ from pinecone_transport.session.quic.engine import Engine
 from pinecone_transport.session.quic.headers import LongHeader
 from pinecone_transport.session.quic.limits import QuicLimits
 from pinecone_transport.session.quic.remote import Remote
-from pinecone_transport.session.quic.settings import ID_LENGTH, Settings
+from pinecone_transport.session.quic.settings import Settings
 from pinecone_transport.session.quic.table import Table
 
 
@@ -95,9 +95,12 @@ class Placement:
         remote = self._table.add_remote(key)
         connection = self._table.add(remote, Engine(self._settings, remote.budget, header.destination), now)
         self._table.half_open[connection.number] = connection
-        if len(header.source) != ID_LENGTH or self._key > key:
-            self._let_go_first(connection, remote, now)
         return connection
+
+    def begun(self, connection: Connection, now: float) -> None:
+        """Stand back for a connection that the far end has just begun, if it was understood: else it began none."""
+        if connection.engine.begun and (not connection.engine.is_far_end_like_us() or self._key > connection.key):
+            self._let_go_first(connection, self._table.remotes[connection.key], now)
 
     def _let_go_first(self, rival: Connection, remote: Remote, now: float) -> None:
         """Two dials cross. A Go node would close ours when it has both, so ours waits whether theirs succeeds (§8).
@@ -162,8 +165,11 @@ class Placement:
 
     def _withdraw(self, dial: Connection, remote: Remote, now: float) -> None:
         self._counters["dials withdrawn"] += 1
-        dial.shut()
-        self._table.forget(dial, now)
+        if dial.engine.may_be_known:
+            dial.shut()
+            self._table.forget(dial, now)
+        else:
+            self._table.drop(dial)
 
     def _closed(self, remote: Remote, connection: Connection, now: float, events: list[SessionEvent]) -> None:
         error = connection.error

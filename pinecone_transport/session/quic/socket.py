@@ -280,6 +280,8 @@ class QuicSocket(Socket):
             last = connection or self._begin(key, packet, destination_of(packet), now)
             if last is not None:
                 last.receive(packet, now, events)
+                if connection is None:
+                    self._placement.begun(last, now)
         if last is not None:
             self._received(last, now, events)
         return events
@@ -293,8 +295,8 @@ class QuicSocket(Socket):
         if connection.engine.begun or connection.engine.dialled:
             self._placement.touch(connection, now, events)
         else:
-            # It only looked like one that begins a connection.
-            self.counters["malformed packets"] += 1
+            # It only looked like one that begins a connection: most likely it answers a dial that was withdrawn.
+            self.counters["packets of unknown connections"] += 1
             self._table.drop(connection)
 
     # To below

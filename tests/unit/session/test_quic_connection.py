@@ -331,3 +331,25 @@ def test_headers_that_no_version_has_are_malformed_and_get_no_answer() -> None:
         assert link.right.socket.receive_packet(LOW.key, one, link.now) == []
     assert link.right.socket.counters["malformed packets"] == len(broken)
     assert link.right.socket.packets_to_send(LOW.key, 1 << 20, link.now) == []
+
+
+def test_the_answer_to_a_dial_that_was_withdrawn_is_not_malformed_and_nobody_stands_back_for_it() -> None:
+    link = QuicLink()
+    withdrawn = link.right.socket.connect(LOW.key, link.now)
+    link.run(0.015)
+    link.right.socket.abort(withdrawn, link.now)
+    started_at = link.now
+    link.open(link.right)
+    assert link.now - started_at < 0.1
+    counters = link.right.socket.counters
+    assert (counters["malformed packets"], counters["packets of unknown connections"]) == (0, 1)
+    assert counters["dials that stood back"] == 0
+
+
+def test_a_dial_that_is_given_up_before_anything_was_sent_is_not_heard_of() -> None:
+    link = QuicLink()
+    stream = link.left.socket.connect(HIGH.key, link.now)
+    link.left.socket.abort(stream, link.now)
+    link.run(1)
+    assert link.left.socket.counters["packets sent"] == 0
+    assert link.left.socket.connection_count == 0
