@@ -535,11 +535,11 @@ class Stack:
             self._dials[key][stream] = now
 
     def _send_packets(self, key: PublicKey, now: float) -> None:
-        route = self.router.route(key, now)
+        route = self.router.route(key, now) or self.router.route_by_parent(key)
         link = self._link_of_port.get(route.port) if route is not None else None
         if route is None or link is None:
-            # Nobody we know of is nearer to the key than we. What is sent now is lost, as on any bad path, and the
-            # session's own timers repeat it.
+            # Nobody we know of is nearer to the key than we, or to the root. What is sent now is lost, as on any bad
+            # path, and the session's own timers repeat it.
             self.counters["packets without a route"] += len(self.socket.packets_to_send(key, _NO_ROUTE_LIMIT, now))
             return
         record = self._links[link]

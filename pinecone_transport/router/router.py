@@ -250,6 +250,18 @@ class Router:
             return None
         return Route(port, destination, (), watermark)
 
+    def route_by_parent(self, destination: PublicKey) -> Route | None:
+        """Return how our parent is asked to find a key that `route` knows no way to, or None without a parent.
+
+        A node that has just come stands between others in the snake, and gets to know the one below it when that
+        bootstraps next, which takes up to 5 s. Neighbours of that one know it all the while. Whoever knows no better
+        way than back to us drops the packet.
+
+        Source: §6.
+        """
+        parent = self.state.neighbourhood.parent
+        return Route(parent, destination, (), NO_WATERMARK) if parent is not None else None
+
     def send_packet(self, route: Route, payload: bytes, now: float) -> None:
         """Send a packet where `route` said. One to ourselves comes back at the next timer, which is due at once."""
         state = self.state

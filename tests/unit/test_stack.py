@@ -258,6 +258,20 @@ def test_a_dial_that_gets_a_route_within_its_grace_succeeds_at_once() -> None:
     assert pair.of(0, StreamLost) == []
 
 
+@pytest.mark.parametrize("phase", range(5))
+def test_a_node_that_has_just_come_reaches_whom_its_parent_knows_without_waiting_for_a_bootstrap(phase: int) -> None:
+    three = Recorder(3)
+    network = three.network
+    network.connect(0, 2, latency=0.001)
+    network.run(20.0 + phase)
+    network.connect(1, 2, latency=0.001)
+    network.run(0.01)
+    stream = network.stack(1).connect(network.key(0), network.now)
+    network.turn(1)
+    network.run(0.05)
+    assert three.of(1, StreamConnected) == [StreamConnected(stream)]
+
+
 def test_a_dial_to_a_key_that_nobody_has_fails_when_its_grace_is_over_although_a_link_takes_it() -> None:
     pair = Recorder()
     pair.line()

@@ -181,9 +181,19 @@ def test_coordinates_seen_since_a_time_are_not_forgotten() -> None:
     assert route is None or route.coordinates == ()
 
 
+def test_the_parent_is_asked_as_if_we_had_looked_nowhere() -> None:
+    node = child()
+    route = node.route_by_parent(key(1))
+    assert route is not None
+    node.send_packet(route, b"packet", NOW)
+    [(port, frame)] = node.frames_to_send()
+    assert (port, frame.destination, frame.destination_key, frame.watermark) == (1, (), key(1), NO_WATERMARK)
+
+
 def test_nothing_leads_anywhere_without_peers() -> None:
     node = router(identity(1))
     assert node.route(key(1), NOW) is None
+    assert node.route_by_parent(key(1)) is None
     assert node.next_timer() == NOW + 1800
 
 
