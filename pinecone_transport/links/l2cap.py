@@ -37,8 +37,8 @@ PAUSE: Final = 1.0
 _NO_ROOM: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _BACKLOG: Final = 8
 _READ: Final = 64 * 1024
-_SEND_BUFFER: Final = 16 * 1024
-"""Bytes that wait in the kernel; a slow radio needs a third of a second for them."""
+_SEND_BUFFER: Final = 8 * 1024
+"""Bytes that wait in the kernel; a slow radio needs a sixth of a second for them."""
 _WRITE_BUFFER: Final = 4096
 """Bytes that wait here when the producer is paused."""
 

@@ -13,8 +13,9 @@ FLOWS_BLUETOOTH: Final = 16  # §3
 FLOW_LEAST_FRAMES: Final = 16
 """As many frames a flow always keeps, whatever their size: the reference's depth (§3), for which senders reckon."""
 FLOW_ROOM: Final = 256 * 1024
-FLOW_ROOM_BLUETOOTH: Final = 16 * 1024
-"""A third of a second of a Bluetooth link: with twice as much, requests beside a transfer waited for over a second."""
+FLOW_ROOM_BLUETOOTH: Final = 4 * 1024
+"""A twelfth of a second of a Bluetooth link: all that two nodes say to one another waits in the same flow, so a request
+beside a transfer waits for what is in it, at both ends."""
 FLOW_LIMIT_FACTOR: Final = 1.5
 """A flow drops only above this much of its room: whoever fills the room with packets need not reckon their headers."""
 TRAFFIC_LIMIT: Final = 8 * 1024 * 1024

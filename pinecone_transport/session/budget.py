@@ -38,6 +38,8 @@ class Budget:
         paced: Whether the far end may hold acknowledgements back. Then what is in flight says little of what is on the
             path, and so many packets as may be on the path leave once per round trip.
         limited: Whether, since the last acknowledgement, more would have been sent if the budget had allowed it.
+        held_back: Whether more would have been sent the last time if our own link had had room: then it is the
+            slowest part of the path, and what arrives is what the path delivers.
     """
 
     __slots__ = (
@@ -48,6 +50,7 @@ class Budget:
         "_window_bytes",
         "bytes_in_flight",
         "congestion",
+        "held_back",
         "limited",
         "paced",
         "packet_size",
@@ -69,6 +72,7 @@ class Budget:
         self.packets_in_flight = 0
         self.bytes_in_flight = 0
         self.limited = False
+        self.held_back = False
 
     def has_room(self) -> bool:
         """Tell whether one more packet may be sent."""
@@ -121,7 +125,7 @@ class Budget:
         """
         self.congestion.on_acknowledged(packets, reply_micro, self.limited, now)
         self.packet_size.on_acknowledged(
-            length, self.rtt.smoothed, limited=self.limited, delayed=self.congestion.delayed, now=now
+            length, self.rtt.smoothed, limited=self.limited or self.held_back, delayed=self.congestion.delayed, now=now
         )
         self.limited = False
         self._acknowledged_at = now

@@ -76,6 +76,7 @@ class Remote:
         # What has data to send carries its acknowledgement with it.
         left = self._take_control(left, self.budget.has_room(), now_us, packets)
         left = self._take_data(left, now, now_us, packets)
+        self.budget.held_back = left <= 0 and bool(self.sending)
         self._take_control(left, False, now_us, packets)
 
     def forget(self, connection: Connection) -> None:

@@ -74,12 +74,12 @@ def test_there_are_as_many_flows_as_the_reference_has(peer_type: PeerType, flows
     assert used == flows
 
 
-@pytest.mark.parametrize(("peer_type", "room"), [(PeerType.REMOTE, 256 * 1024), (PeerType.BLUETOOTH, 16 * 1024)])
+@pytest.mark.parametrize(("peer_type", "room"), [(PeerType.REMOTE, 256 * 1024), (PeerType.BLUETOOTH, 4 * 1024)])
 def test_a_flow_drops_its_oldest_above_one_and_a_half_times_its_room(peer_type: PeerType, room: int) -> None:
     queue = FairQueue(peer_type)
     kept, other = destinations_of_distinct_flows(2, peer_type)
     queue.push(other, SOURCE, (b"other",))
-    frames = [number.to_bytes(4, "big") * 128 for number in range(3 * room // 512)]
+    frames = [number.to_bytes(4, "big") * 64 for number in range(3 * room // 256)]
     for frame in frames:
         queue.push(kept, SOURCE, (frame,))
     assert queue.room(kept, SOURCE) == 0
