@@ -55,6 +55,12 @@ class Process:
         self._process: subprocess.Popen[bytes] | None = None
         self._printed_from = 0
 
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        assert self._process is not None
+        return self._process.pid
+
     def printed(self) -> str:
         """Return what the program has printed since it was started last."""
         return self.log.read_bytes()[self._printed_from :].decode(errors="replace")
@@ -263,6 +269,16 @@ class User:
         news = self.ok("GET", path if self._read_up_to is None else f"{path}&since={self._read_up_to}")
         self._read_up_to = news["next_batch"]
         return news
+
+    def wait_to_be_told(self, room: str, text: str, timeout: float = 30.0) -> None:
+        """Return when the text has come in the room, which is news then; the server is not asked again and again."""
+
+        def look() -> bool:
+            joined = self.news(timeout).get("rooms", {}).get("join", {})
+            events = joined.get(room, {}).get("timeline", {}).get("events", [])
+            return any(event["content"].get("body") == text for event in events)
+
+        self.server.wait_until(look, f"message {text!r}", timeout)
 
     def wait_for_invite(self, room: str, timeout: float = 30.0) -> None:
         """Return when the user is invited to the room. An invite that came before is not seen twice."""
