@@ -16,6 +16,7 @@ class QuicLimits:
         largest_packet: Longest packet that we receive, and the longest that we send to a far end that says that it
             takes so much, bytes, 16,383 at most: the library gives the length of a frame 14 bits.
         window_packets: Packets in flight to one key; a Go node's queues hold 16 of a flow, acknowledgements included.
+        burst: Packets with data that leave at once: the far end works on them while the next ones are made.
         receive_window: Bytes per stream that may lie here without being acknowledged by the stream's owner.
         send_buffer: Bytes per stream that may wait for being sent and acknowledged by the far end.
         memory: Bytes that all connections together may hold, of what they receive, and again of what they send; above
@@ -47,6 +48,7 @@ class QuicLimits:
     packet: int = 1452
     largest_packet: int = 16_000
     window_packets: int = 14
+    burst: int = 7
     receive_window: int = 512 << 10
     send_buffer: int = 512 << 10
     memory: int = 64 << 20

@@ -370,13 +370,15 @@ class QuicSocket(Socket):
     def _take(self, remote: Remote, left: int, now: float, packets: list[bytes]) -> int:
         """Add about ``left`` bytes of packets to ``packets``; return how many bytes are left."""
         for connection in remote.take_ready():
-            room = remote.room(now)
+            room = min(remote.room(now), self._limits.burst)
             sent = connection.packets(room, left, now, self._events)
             left -= sum(map(len, sent))
             packets += sent
             self._placement.touch(connection, now, self._events, sent=True)
             if (left <= 0 or len(sent) >= room) and connection.number in remote.connections:
                 remote.ready[connection.number] = connection  # it may have more, once there is room
+        if remote.ready and remote.room(now) > 0:
+            self._table.mark(remote.key)
         self._schedule_events(now)
         return left
 
