@@ -577,3 +577,15 @@ def test_connections_of_a_key_that_have_nothing_to_send_are_not_asked(monkeypatc
     assert StreamDataReceived(data=b"answer", end_stream=False, stream_id=0) in list(
         iter(diallers[2].quic.next_event, None)
     )
+
+
+def test_a_window_leaves_in_two_parts() -> None:
+    link = QuicLink()
+    stream, _ = link.open(data=b"x")
+    link.run(1)
+    socket = link.left.socket
+    socket.write(stream, bytes(300_000), link.now)
+    for _ in range(2):
+        assert socket.ready_keys() == [HIGH.key]
+        assert len(socket.packets_to_send(HIGH.key, 1 << 20, link.now)) == link.quic_limits.burst
+    assert socket.ready_keys() == []
