@@ -385,7 +385,7 @@ class Stack:
                 for key in self.socket.take_repeated_keys():
                     # The coordinates that we hold may be of where the peer was (§6); by key it is found anew. Those
                     # that came after what is now repeated had left have not been tried yet.
-                    self.router.forget_coordinates(key, now - self._min_rto)
+                    self.router.doubt_coordinates(key, now - self._min_rto)
             elif owner == _GRACE:
                 self._end_grace(now, events)
             else:

@@ -21,7 +21,7 @@ REPARENT_WAIT: Final = 1.0
 MAINTENANCE_INTERVAL: Final = 1.0
 BOOTSTRAP_INTERVAL: Final = 5.0
 BOOTSTRAP_HASTE: Final = 4.0
-"""By so much earlier bootstraps leave for a while after our place in the tree has changed (§5)."""
+"""By so much earlier bootstraps leave for a while after our place in the tree, or our links, have changed (§5)."""
 HASTY_TIME: Final = 10.0
 """That while: what was sent before all neighbours had found their places led astray, and so may the next ones."""
 ROUTE_TIMEOUT: Final = 10.0

@@ -14,17 +14,18 @@ class _Seen(NamedTuple):
     coordinates: Coordinates
     seen_at: float
     spared: bool
-    """Whether they, or those before them, were kept although they were to be forgotten."""
+    """Whether they, or those before them, were used on although they were to be doubted."""
 
 
 @final
 class CoordinatesCache:
     """Coordinates by key; above its limit, what was seen least recently makes room."""
 
-    __slots__ = ("_seen", "limit")
+    __slots__ = ("_doubted", "_seen", "limit")
 
     def __init__(self, limit: int = MAX_COORDINATES) -> None:
         self._seen: dict[PublicKey, _Seen] = {}
+        self._doubted: set[PublicKey] = set()
         self.limit: Final = limit
 
     def __len__(self) -> int:
@@ -44,31 +45,46 @@ class CoordinatesCache:
         before = self.get(key, now)
         seen = self._seen.pop(key, None)
         self._seen[key] = _Seen(coordinates, now, seen is not None and seen.spared)
+        self._doubted.discard(key)
         if len(self._seen) > self.limit:
-            del self._seen[next(iter(self._seen))]
+            self.forget(next(iter(self._seen)))
         return before != coordinates
 
     def get(self, key: PublicKey, now: float) -> Coordinates:
-        """Return coordinates seen less than 60 s ago, else empty ones. Source: §6."""
+        """Return coordinates seen less than 60 s ago that are not doubted, else empty ones. Source: §6."""
         seen = self._seen.get(key)
-        if seen is None or now - seen.seen_at >= COORDINATES_TIMEOUT:
+        if seen is None or key in self._doubted or now - seen.seen_at >= COORDINATES_TIMEOUT:
             return ()
         return seen.coordinates
 
-    def forget(self, key: PublicKey, seen_before: float) -> None:
-        """Route by key from now on, unless the coordinates were seen at that time or later.
+    def doubt(self, key: PublicKey, seen_before: float) -> None:
+        """There was no answer: try the other way from now on, by key, or by coordinates that were doubted before.
 
-        That saves them once only. Frames are not signed: somebody who sends false coordinates in the key's name often
-        enough would otherwise have all that goes to it led astray for good.
+        Which of the two is at fault nobody knows, nor whether it is not the way itself that both take.
+
+        Coordinates that were seen at the time ``seen_before`` or later stay in use, but once only. Frames are not
+        signed: somebody who sends false coordinates in the key's name often enough would otherwise have all that goes
+        to it led astray for good.
         """
         seen = self._seen.get(key)
         if seen is None:
             return
-        if seen.spared or seen.seen_at < seen_before:
-            del self._seen[key]
-        else:
+        if not seen.spared and seen.seen_at >= seen_before:
             self._seen[key] = seen._replace(spared=True)
+            return
+        self._seen[key] = seen._replace(spared=False)
+        self._doubted ^= {key}
+
+    def trust(self) -> None:
+        """Doubt none any more: it may have been a way of ours that was at fault, and is another one now."""
+        self._doubted.clear()
+
+    def forget(self, key: PublicKey) -> None:
+        """Route by key until there are coordinates anew."""
+        self._seen.pop(key, None)
+        self._doubted.discard(key)
 
     def clear(self) -> None:
         """Forget everything."""
         self._seen.clear()
+        self._doubted.clear()

@@ -184,13 +184,15 @@ class Router:
     def remove_peer(self, port: int, now: float) -> list[RouterEvent]:
         """Forget a link and what it led to. Unknown ports are ignored. Source: §4, §5."""
         state = self.state
+        root = state.root
         if state.peers.pop(port, None) is None:
             return []
         state.neighbours_changed()
+        state.coordinates_cache.trust()
         if any(peer.up for peer in state.peers.values()):
             self._snake.drop_port(port, now)
             if state.parent == port:
-                self._tree.select_parent(now)
+                self._tree.select_parent(root, now)
         else:
             state.reset(now)
         return self._report_tree([], now)
@@ -309,12 +311,16 @@ class Router:
             frames.append((header, packet))
         return frames
 
-    def forget_coordinates(self, key: PublicKey, seen_before: float = math.inf) -> None:
-        """Route packets to the key (32 bytes) by key, until it has sent us traffic again.
+    def doubt_coordinates(self, key: PublicKey, seen_before: float) -> None:
+        """The key (32 bytes) has not answered: route packets to it by key, or by coordinates again if that was so.
 
-        Coordinates that its traffic brought at the time ``seen_before`` or later are kept.
+        Coordinates that its traffic brought at the time ``seen_before`` or later are left in peace once.
         """
-        self.state.coordinates_cache.forget(key, seen_before)
+        self.state.coordinates_cache.doubt(key, seen_before)
+
+    def forget_coordinates(self, key: PublicKey) -> None:
+        """Route packets to the key (32 bytes) by key, until it has sent us traffic again."""
+        self.state.coordinates_cache.forget(key)
 
     def frames_to_send(self) -> list[tuple[int, Frame]]:
         """Return (port, frame) of all that is to be sent, in order. A port may have lost its link since."""
@@ -335,7 +341,7 @@ class Router:
         self._loopback = []
         self._loopback_at = math.inf
         if state.reparent_at is not None and now >= state.reparent_at:
-            self._tree.select_parent(now)
+            self._tree.select_parent(state.root, now)
         if now >= state.announce_at:
             self._tree.renew(now)
         if now >= state.maintenance_at:
@@ -384,6 +390,7 @@ class Router:
         place = self._place()
         if place != self._reported:
             self._reported = place
+            self.state.coordinates_cache.trust()
             self.state.hasty_until = now + HASTY_TIME
             events.append(TreeChanged())
         return events

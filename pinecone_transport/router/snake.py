@@ -6,7 +6,7 @@ from typing import Final, final
 
 from pinecone_transport.errors import AnnouncementError
 from pinecone_transport.identity import Identity, PublicKey
-from pinecone_transport.router.constants import BOOTSTRAP_HASTE, BOOTSTRAP_INTERVAL
+from pinecone_transport.router.constants import BOOTSTRAP_HASTE, BOOTSTRAP_INTERVAL, HASTY_TIME
 from pinecone_transport.router.events import RouteLearned, RouterEvent
 from pinecone_transport.router.next_hop import Root, snake_next_hop
 from pinecone_transport.router.outbox import Outbox
@@ -94,8 +94,12 @@ class Snake:
             state.bootstrap_soon(now)
 
     def drop_port(self, port: int, now: float) -> None:
-        """A link is gone, and what it led to with it. Source: §5, "Bootstraps"."""
+        """A link is gone, and what it led to with it. Source: §5, "Bootstraps".
+
+        Others held routes to us that came by it, though our place in the tree may be what it was.
+        """
         state = self._state
+        state.hasty_until = now + HASTY_TIME
         state.table.drop_port(port)
         if state.descending is not None and state.descending.source == port:
             self.set_descending(None, now)

@@ -102,17 +102,24 @@ class RouterState:
         self._neighbourhood = None
         self._changes += 1
 
-    def set_parent(self, port: int | None) -> None:
-        """Change the parent; where that changes the root key, coordinates that were learnt are void. Source: §4."""
-        before = self.root.key
+    def set_parent(self, port: int | None, before: Root) -> None:
+        """Change the parent; where that changes the root key, coordinates that were learnt are void.
+
+        Args:
+            port: The new parent's, or None to be root.
+            before: The root until what led to this, which the old parent may have left, or taken with it, already.
+
+        Source: §4.
+        """
+        kept = (before.key, self.root.key)
         self.parent = port
         self.neighbours_changed()
-        if self.root.key != before:
+        if self.root.key not in kept:
             self.coordinates_cache.clear()
 
     def reset(self, now: float) -> None:
         """Forget what peers told us: the last one is gone. We announce ourselves anew. Source: §4, "Without peers"."""
-        self.set_parent(None)
+        self.set_parent(None, self.root)
         for peer in self.peers.values():
             peer.announcement = None
         self.neighbours_changed()

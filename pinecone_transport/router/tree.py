@@ -181,21 +181,28 @@ class Tree:
             state.neighbours_changed()
             self.announce()
 
-    def become_root(self, now: float) -> None:
-        """Be our own root; whoever is already does nothing. Source: §4, "On receipt"."""
+    def become_root(self, before: Root, now: float) -> None:
+        """Be our own root instead of the one before; whoever is already does nothing. Source: §4, "On receipt"."""
         if self._state.parent is not None:
-            self._state.set_parent(None)
+            self._state.set_parent(None, before)
             self.renew(now)
 
-    def select_parent(self, now: float) -> None:
-        """Look for the best parent, and end a reparent wait. Source: §4, "Selecting a parent"."""
+    def select_parent(self, before: Root, now: float) -> None:
+        """Look for the best parent, and end a reparent wait.
+
+        Args:
+            before: The root until now, although the link to it may be gone.
+            now: Seconds.
+
+        Source: §4, "Selecting a parent".
+        """
         state = self._state
         state.reparent_at = None
         port = select_parent(state.peers.values(), state.root, Root(state.key, state.sequence), now)
         if port is None:
-            self.become_root(now)
+            self.become_root(before, now)
         elif port != state.parent:
-            state.set_parent(port)
+            state.set_parent(port, before)
             self.announce()
             state.bootstrap_soon(now)
 
@@ -208,7 +215,7 @@ class Tree:
         if port is None:
             return False
         state.reparent_again_at = now + REPARENT_WAIT
-        state.set_parent(port)
+        state.set_parent(port, root)
         self.announce()
         state.bootstrap_soon(now)
         return True
@@ -232,14 +239,14 @@ class Tree:
     def _carry_out(self, action: AnnouncementAction, peer: Peer, root: Root, now: float) -> None:
         if action is AnnouncementAction.BECOME_ROOT:
             if not self._reparent_at_once(peer, root, now):
-                self.become_root(now)
+                self.become_root(root, now)
                 self._state.reparent_at = now + REPARENT_WAIT
         elif action is AnnouncementAction.ANNOUNCE:
             self.announce()
         elif action is AnnouncementAction.TAKE_PARENT:
-            self._state.set_parent(peer.port)
+            self._state.set_parent(peer.port, root)
             self.announce()
         elif action is AnnouncementAction.TELL:
             self.announce_to(peer)
         elif action is AnnouncementAction.SELECT_PARENT:
-            self.select_parent(now)
+            self.select_parent(root, now)

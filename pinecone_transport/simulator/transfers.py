@@ -91,15 +91,17 @@ class Transfers:
     Args:
         network: The network.
         interval: Seconds between two writes of each end.
+        echo: Whether who was dialled sends no more than has come.
 
     Attributes:
         all: Those that were ever started.
     """
 
-    def __init__(self, network: Network, interval: float = 0.5) -> None:
+    def __init__(self, network: Network, interval: float = 0.5, *, echo: bool = False) -> None:
         self.all: Final[list[Transfer]] = []
         self._network: Final = network
         self._interval: Final = interval
+        self._echo: Final = echo
         self._dialled: Final[dict[tuple[int, int], Transfer]] = {}
         self._ends: Final[dict[tuple[int, int], tuple[Transfer, int]]] = {}  # by node and stream
         self._unacknowledged: Final[dict[tuple[int, int], int]] = {}
@@ -135,8 +137,10 @@ class Transfers:
     def _write(self, node: int, stream: int, transfer: Transfer, end: int) -> None:
         network = self._network
         stack = network.stack(node)
-        if transfer.streams[end] is not None and stack.room(stream) >= WRITE:
-            stack.write(stream, transfer.directions[end].next_bytes(WRITE), network.now)
+        here, there = transfer.directions[end], transfer.directions[1 - end]
+        wanted = min(there.received - here.sent, WRITE) if self._echo and end == 1 else WRITE
+        if transfer.streams[end] is not None and wanted and stack.room(stream) >= WRITE:
+            stack.write(stream, here.next_bytes(wanted), network.now)
             network.turn(node)
 
     def _acknowledge(self) -> None:

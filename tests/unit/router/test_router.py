@@ -169,14 +169,14 @@ def test_coordinates_are_news_once_and_again_when_they_change_or_were_forgotten(
     assert is_news((4, 3))
 
 
-def test_coordinates_seen_since_a_time_are_not_forgotten() -> None:
+def test_coordinates_seen_since_a_time_are_not_doubted() -> None:
     node = child()
     node.receive_frame(1, Frame(TRAFFIC, b"", destination_key=node.key, source_key=key(1), source=(4, 2, 7)), NOW)
-    node.forget_coordinates(key(1), NOW)
+    node.doubt_coordinates(key(1), NOW)
     route = node.route(key(1), NOW)
     assert route is not None
     assert route.coordinates == (4, 2, 7)
-    node.forget_coordinates(key(1), NOW + 0.1)
+    node.doubt_coordinates(key(1), NOW + 0.1)
     route = node.route(key(1), NOW)
     assert route is None or route.coordinates == ()
 
@@ -188,6 +188,19 @@ def test_the_parent_is_asked_as_if_we_had_looked_nowhere() -> None:
     node.send_packet(route, b"packet", NOW)
     [(port, frame)] = node.frames_to_send()
     assert (port, frame.destination, frame.destination_key, frame.watermark) == (1, (), key(1), NO_WATERMARK)
+
+
+def test_coordinates_that_are_doubted_are_tried_again_when_a_link_is_gone() -> None:
+    node = child()
+    node.add_peer(key(2), PeerType.REMOTE, NOW)
+    node.receive_frame(1, Frame(TRAFFIC, b"", destination_key=node.key, source_key=key(1), source=(4, 2, 7)), NOW)
+    node.doubt_coordinates(key(1), NOW + 0.1)
+    route = node.route(key(1), NOW)
+    assert route is None or route.coordinates == ()
+    node.remove_peer(3, NOW)
+    route = node.route(key(1), NOW)
+    assert route is not None
+    assert route.coordinates == (4, 2, 7)
 
 
 def test_nothing_leads_anywhere_without_peers() -> None:
@@ -279,15 +292,39 @@ def test_a_state_without_timers_waits_for_nothing() -> None:
     assert node.next_timer() is None
 
 
-def test_new_coordinates_are_saved_from_being_forgotten_once_however_often_they_are_sent() -> None:
+def test_new_coordinates_are_saved_from_doubt_once_however_often_they_are_sent() -> None:
     cache = CoordinatesCache()
     for _ in range(2):
         cache.learn(key(1), (1,), NOW)
-        cache.forget(key(1), NOW)
+        cache.doubt(key(1), NOW)
         assert cache.get(key(1), NOW) == (1,)
         cache.learn(key(1), (2,), NOW + 1)
-        cache.forget(key(1), NOW)
+        cache.doubt(key(1), NOW)
         assert cache.get(key(1), NOW + 1) == ()
+
+
+def test_coordinates_and_key_are_tried_by_turns_until_there_are_new_coordinates() -> None:
+    cache = CoordinatesCache()
+    cache.doubt(key(1), NOW)
+    cache.learn(key(1), (1,), NOW)
+    used = []
+    for _ in range(4):
+        cache.doubt(key(1), NOW + 1)
+        used.append(cache.get(key(1), NOW))
+    assert used == [(), (1,), (), (1,)]
+    cache.doubt(key(1), NOW + 1)
+    assert cache.learn(key(1), (1,), NOW + 2)
+    assert cache.get(key(1), NOW + 2) == (1,)
+
+
+def test_what_was_doubted_and_makes_room_is_forgotten_altogether() -> None:
+    cache = CoordinatesCache(limit=1)
+    cache.learn(key(1), (1,), NOW)
+    cache.doubt(key(1), NOW + 1)
+    cache.learn(key(2), (2,), NOW)
+    assert list(cache) == [key(2)]
+    cache.trust()
+    assert cache.get(key(1), NOW) == ()
 
 
 def test_the_coordinates_cache_is_bounded_and_what_was_seen_least_recently_goes_first() -> None:
