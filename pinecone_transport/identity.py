@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import datetime
 import re
-from typing import Final, TypeAlias, final
+from functools import cache
+from typing import Final, NamedTuple, TypeAlias, final
 
 import nacl.bindings
 import nacl.exceptions
@@ -128,6 +129,11 @@ def key_from_certificate(der: bytes) -> PublicKey:
     Raises:
         CertificateError: It does not parse, its key is not ed25519, or it is not signed by that key.
     """
+    return _key_from_own_form(der) or key_from_any_certificate(der)
+
+
+def key_from_any_certificate(der: bytes) -> PublicKey:
+    """`key_from_certificate` without its fast path."""
     try:
         certificate = x509.load_der_x509_certificate(der)
         public_key = certificate.public_key()
@@ -141,3 +147,47 @@ def key_from_certificate(der: bytes) -> PublicKey:
     except InvalidSignature as error:
         raise CertificateError("the certificate is not signed by its own key") from error
     return public_key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+
+
+class _Form(NamedTuple):
+    """What `Identity.certificate` writes, for one identity."""
+
+    key: bytes
+    name: bytes
+    unsigned: bytes  # all before the signature
+    key_at: int
+    signed: slice  # what the signature is over
+    length: int
+
+
+@cache
+def _own_form() -> _Form:
+    pattern = Identity(bytes(SEED_LENGTH))
+    der = pattern.certificate()
+    unsigned = der[:-SIGNATURE_LENGTH]
+    signed = x509.load_der_x509_certificate(der).tbs_certificate_bytes
+    start = unsigned.index(signed)
+    return _Form(
+        pattern.key,
+        pattern.server_name.encode("ascii"),
+        unsigned,
+        unsigned.index(pattern.key),
+        slice(start, start + len(signed)),
+        len(der),
+    )
+
+
+def _key_from_own_form(der: bytes) -> PublicKey | None:
+    """Return the key of a certificate that is byte for byte as `Identity.certificate` writes it; None for any other.
+
+    This is the fast path of `key_from_certificate`: nothing is parsed, and libsodium looks at the signature. It takes a
+    third of the time, which each end of each new connection spends.
+    """
+    form = _own_form()
+    if len(der) != form.length:
+        return None
+    key = der[form.key_at : form.key_at + KEY_LENGTH]
+    unsigned = form.unsigned.replace(form.name, key.hex().encode("ascii")).replace(form.key, key)
+    if not der.startswith(unsigned) or not verify(key, der[-SIGNATURE_LENGTH:], der[form.signed]):
+        return None
+    return key

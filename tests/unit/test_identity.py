@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Callable
 
 import pytest
 from cryptography import x509
@@ -14,6 +15,7 @@ from pinecone_transport.errors import CertificateError, LocalProtocolError
 from pinecone_transport.identity import (
     Identity,
     is_server_name,
+    key_from_any_certificate,
     key_from_certificate,
     key_from_server_name,
     verify,
@@ -102,6 +104,37 @@ def test_a_certificate_that_its_own_key_did_not_sign_is_refused() -> None:
     der[-1] ^= 1
     with pytest.raises(CertificateError, match="not signed by its own key"):
         key_from_certificate(bytes(der))
+
+
+def key_or_refusal(key_from: Callable[[bytes], bytes], der: bytes) -> bytes | str:
+    try:
+        return key_from(der)
+    except CertificateError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("bit", [0x01, 0x20, 0x80])
+def test_the_fast_path_gives_what_the_parser_gives_whatever_is_changed(bit: int) -> None:
+    for at in range(len(OURS.certificate())):
+        der = bytearray(OURS.certificate())
+        der[at] ^= bit
+        changed = bytes(der)
+        assert key_or_refusal(key_from_certificate, changed) == key_or_refusal(key_from_any_certificate, changed)
+
+
+@pytest.mark.parametrize("seed", [bytes(32), b"\x01" * 32, b"\xff" * 32])
+def test_the_fast_path_knows_the_certificate_of_every_key(seed: bytes) -> None:
+    identity = Identity(seed)
+    assert key_from_certificate(identity.certificate()) == identity.key
+    assert key_from_any_certificate(identity.certificate()) == identity.key
+
+
+def test_a_certificate_in_our_form_with_the_name_of_another_key_goes_by_its_key() -> None:
+    private_key = Ed25519PrivateKey.from_private_bytes(OURS.seed)
+    renamed = OURS.certificate().replace(OURS.server_name.encode(), OTHER.server_name.encode())
+    signed = x509.load_der_x509_certificate(renamed).tbs_certificate_bytes
+    der = renamed[:-64] + private_key.sign(signed)
+    assert key_from_certificate(der) == key_from_any_certificate(der) == OURS.key
 
 
 @pytest.mark.parametrize("der", [b"", b"\x30", b"garbage" * 20, OURS.certificate()[:-1], OURS.certificate() + b"\x00"])
