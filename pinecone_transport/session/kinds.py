@@ -16,6 +16,9 @@ class Kind(Enum):
     """µTP, and TLS around it: the native one."""
     QUIC = "quic"
 
+    # Each packet looks things up by its kind; what Enum has for this is made of Python.
+    __hash__ = object.__hash__
+
 
 @dataclass(frozen=True, slots=True)
 class Kinds:

@@ -224,7 +224,7 @@ class Sessions:
             packets: Lent; views are copied before this returns.
             now: Seconds.
         """
-        if self._quic is None or not any(looks_like_quic(packet) for packet in packets):
+        if self._quic is None or not any(map(looks_like_quic, packets)):
             return self._up(Kind.UTP, self._utp.receive_run(key, packets, now), now)
         if all(looks_like_quic(packet) and not may_be_either(packet) for packet in packets):
             return self._up(Kind.QUIC, self._quic.receive_run(key, [bytes(packet) for packet in packets], now), now)
@@ -246,10 +246,10 @@ class Sessions:
 
     def ready_keys(self) -> list[PublicKey]:
         """Return the keys that may have packets to send now; who was served last comes last."""
-        if self._quic is None:
-            return self._utp.ready_keys()
+        native = self._utp.ready_keys()
+        others = self._quic.ready_keys() if self._quic is not None else []
         # After a change of the tree that may be every key.
-        return list(dict.fromkeys((*self._utp.ready_keys(), *self._quic.ready_keys())))
+        return list(dict.fromkeys((*native, *others))) if others else native
 
     def packets_to_send(self, key: PublicKey, limit: int, now: float) -> list[bytes]:
         """Return packets for the key, about ``limit`` bytes; the last one may go beyond."""
@@ -270,8 +270,12 @@ class Sessions:
 
     def next_timer(self) -> float | None:
         """Return when `handle_timer` wants to be called, seconds on the ``now`` axis, or None."""
-        times = [self._deadlines.next(), *(socket.next_timer() for socket in self._sockets.values())]
-        return min((at for at in times if at is not None), default=None)
+        soonest = self._deadlines.next()
+        for socket in self._sockets.values():
+            at = socket.next_timer()
+            if at is not None and (soonest is None or at < soonest):
+                soonest = at
+        return soonest
 
     def handle_timer(self, now: float) -> list[SessionEvent]:
         """Do what has become due: packets to be repeated, dials to be tried in the other kind, streams to be lost."""
