@@ -80,12 +80,15 @@ class _Dial:
         self._node: Final = node
         self._factory: Final = factory
         self._address: Final = PineconeAddress(key)
-        self._transport: Final = StreamTransport(node, contexts_of(node).dial(key), self._established, self._failed)
+        self._contexts: Final = contexts_of(node)
+        self._transport: Final = StreamTransport(node, self._contexts.dial(key), self._established, self._failed)
 
     def start(self, timeout: float) -> None:
         self._timer = self._node.reactor.callLater(timeout, self._timed_out, timeout)
         self._factory.doStart()
         self._transport.stream.dial()
+        # What we said leaves at the end of this turn; while the answer is on its way there is time.
+        self._node.reactor.callLater(0, self._contexts.prepare)
 
     def give_up(self) -> None:
         """End the attempt; ``connected`` is left alone."""

@@ -7,6 +7,7 @@ TLS costs is calls into OpenSSL, not the cipher.
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar, Final, final
 from weakref import WeakKeyDictionary
 
@@ -14,6 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from OpenSSL import SSL
+from OpenSSL.crypto import FILETYPE_ASN1, dump_certificate
 
 from pinecone_transport.errors import CertificateError
 from pinecone_transport.identity import Identity, PublicKey, key_from_certificate
@@ -36,6 +38,9 @@ _READ_SIZE: Final = 6 * _RECORD
 """Plaintext given to a protocol at once."""
 _JOIN_BELOW: Final = 4096
 """Plaintext pieces shorter than this are joined with what follows: a record of their own costs more."""
+_CIPHERS: Final = b"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+"""OpenSSL's, the cheapest first, as Go has it: processors that help with SHA-256 do not help with SHA-384, of which a
+handshake does a lot."""
 _PARTIAL_WRITE: Final = 1
 """OpenSSL's SSL_MODE_ENABLE_PARTIAL_WRITE, which pyOpenSSL sets: each call would encrypt one record alone."""
 
@@ -54,6 +59,7 @@ class TlsContexts:
         assert isinstance(private_key, Ed25519PrivateKey)
         context = SSL.Context(SSL.TLS_METHOD)
         context.set_min_proto_version(SSL.TLS1_3_VERSION)
+        context.set_tls13_ciphersuites(_CIPHERS)
         context.use_certificate(certificate)
         context.use_privatekey(private_key)
         # OpenSSL proves that the peer has the certificate's key; whose key it is we look at when the handshake is done.
@@ -63,15 +69,34 @@ class TlsContexts:
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
         context.set_mode(SSL.MODE_RELEASE_BUFFERS)
         context.clear_mode(_PARTIAL_WRITE)
-        self._context = context
+        self._context: Final = context
+        self._begun: SSL.Connection | None = None
 
     def dial(self, key: PublicKey) -> TlsConnection:
         """Return the dialler's end of a connection with the node that has this key."""
-        return TlsConnection(self._context, key, is_dialler=True)
+        begun, self._begun = self._begun, None
+        return TlsConnection(begun or self._dialler(), key, is_dialler=True)
 
     def accept(self, key: PublicKey) -> TlsConnection:
         """Return the listener's end of a connection that came from this key, as the session says."""
-        return TlsConnection(self._context, key, is_dialler=False)
+        connection = SSL.Connection(self._context, None)
+        connection.set_accept_state()
+        return TlsConnection(connection, key, is_dialler=False)
+
+    def prepare(self) -> None:
+        """Begin the handshake of the next dial, whoever will be dialled. To be called when nobody waits for anything.
+
+        The first message is the same for all but for its keys, and drawing those is most of the work until it is there.
+        """
+        if self._begun is None:
+            self._begun = self._dialler()
+            with suppress(SSL.WantReadError):
+                self._begun.do_handshake()
+
+    def _dialler(self) -> SSL.Connection:
+        connection = SSL.Connection(self._context, None)
+        connection.set_connect_state()
+        return connection
 
 
 _contexts: WeakKeyDictionary[INode, TlsContexts] = WeakKeyDictionary()
@@ -121,7 +146,7 @@ class TlsConnection:
         "pending",
     )
 
-    def __init__(self, context: SSL.Context, key: PublicKey, *, is_dialler: bool) -> None:
+    def __init__(self, connection: SSL.Connection, key: PublicKey, *, is_dialler: bool) -> None:
         self.key: Final = key
         self.established = False
         self.ended = False
@@ -133,11 +158,7 @@ class TlsConnection:
         self._sealed = 0  # ciphertext of application data that OpenSSL holds, bytes
         self._has_ciphertext = False  # OpenSSL may hold ciphertext of any kind
         self._may_have_plaintext = False  # … and what ``read`` returns; asking in vain costs an exception
-        self._ssl = SSL.Connection(context, None)
-        if is_dialler:
-            self._ssl.set_connect_state()
-        else:
-            self._ssl.set_accept_state()
+        self._ssl: Final = connection
 
     def start(self) -> None:
         """Begin the handshake."""
@@ -212,14 +233,14 @@ class TlsConnection:
 
     def _key_error(self) -> WrongPeerKey | None:
         """Return what is wrong with the certificate of a peer that has proved to hold its key. Source: §8."""
-        certificate = self._ssl.get_peer_certificate(as_cryptography=True)
+        certificate = self._ssl.get_peer_certificate()
         assert certificate is not None  # OpenSSL sees to it: VERIFY_FAIL_IF_NO_PEER_CERT
         # OpenSSL's chain holds the peer's own certificate on the dialler's side only.
         count = len(self._ssl.get_peer_cert_chain() or ()) + (not self._is_dialler)
         if count != 1:
             return WrongPeerKey(f"the peer has shown {count} certificates, and it should be one")
         try:
-            key = key_from_certificate(certificate.public_bytes(serialization.Encoding.DER))
+            key = key_from_certificate(dump_certificate(FILETYPE_ASN1, certificate))
         except CertificateError as error:
             return WrongPeerKey(str(error))
         if key != self.key:

@@ -51,6 +51,33 @@ def test_the_room_and_how_data_is_cut_make_no_difference(room: int, step: int) -
     assert (far.ended, far.error, near.is_drained()) == (True, None, True)
 
 
+def hello(tls: TlsConnection) -> bytes:
+    tls.start()
+    return b"".join(tls.data_to_send(1 << 20, 1_416))
+
+
+def test_a_dial_that_was_prepared_is_like_any_other() -> None:
+    contexts = TlsContexts(ALICE)
+    contexts.prepare()
+    near, far = contexts.dial(BOB.key), BOBS.accept(ALICE.key)
+    far.receive_data(hello(near))
+    carry(far, near)
+    carry(near, far)
+    assert (near.established, near.error, near.key) == (True, None, BOB.key)
+    assert (far.established, far.error, far.key) == (True, None, ALICE.key)
+
+
+def test_what_was_prepared_is_used_once() -> None:
+    contexts = TlsContexts(ALICE)
+    contexts.prepare()
+    contexts.prepare()
+    hellos = [hello(contexts.dial(BOB.key)) for _ in range(3)]
+    contexts.prepare()
+    hellos.append(hello(contexts.dial(BOB.key)))
+    assert len({len(each) for each in hellos}) == 1
+    assert len(set(hellos)) == 4
+
+
 def test_large_pieces_are_whole_segments() -> None:
     near, far = pair()
     near.write(bytes(1_000_000))
