@@ -16,21 +16,12 @@ from pinecone_transport.randomness import RandomSource
 from pinecone_transport.session.budget import Budgets
 from pinecone_transport.session.events import SessionEvent, StreamLost
 from pinecone_transport.session.quic.connection import Connection
-from pinecone_transport.session.quic.headers import (
-    LONG,
-    MAX_ID_LENGTH,
-    MIN_FIRST_ID,
-    MIN_INITIAL,
-    LongHeader,
-    destination_of,
-    read_long_header,
-    stateless_reset,
-    version_negotiation,
-)
+from pinecone_transport.session.quic.headers import destination_of
 from pinecone_transport.session.quic.limits import QuicLimits
 from pinecone_transport.session.quic.placement import Placement
+from pinecone_transport.session.quic.reception import Reception
 from pinecone_transport.session.quic.remote import Remote
-from pinecone_transport.session.quic.settings import VERSION_1, Settings
+from pinecone_transport.session.quic.settings import Settings
 from pinecone_transport.session.quic.streams import Stream
 from pinecone_transport.session.quic.table import Table
 from pinecone_transport.session.socket import SessionInfo, Socket
@@ -39,7 +30,6 @@ from pinecone_transport.session.utp.remote import new_budget
 
 MATRIX: Final = "matrix"
 
-_NOISE_BITS: Final = 208
 _LEFT_OVER: Final = 0
 _OVERHEAD: Final = 40
 """Bytes of a packet beside a stream's, about."""
@@ -69,13 +59,13 @@ class QuicSocket(Socket):
         budgets: Budgets | None = None,
     ) -> None:
         super().__init__()
-        self._random: Final = random
         self._limits: Final = limits or QuicLimits()
-        self._settings: Final = Settings(identity, protocol, self._limits)
+        settings = Settings(identity, protocol, self._limits)
         if budgets is None:
             budgets = Budgets(partial(new_budget, UtpLimits()))
-        self._table: Final = Table(self._settings, budgets, self.counters, self._deadlines)
-        self._placement: Final = Placement(identity.key, self._settings, self._table, self._repeated)
+        self._table: Final = Table(settings, budgets, self.counters, self._deadlines)
+        self._placement: Final = Placement(identity.key, settings, self._table, self._repeated)
+        self._reception: Final = Reception(settings, self._table, self._placement, random)
         self._first_link_at: float | None = None
         self._greetings = 0
         self._events: list[SessionEvent] = []  # that came of a call from above
@@ -277,7 +267,7 @@ class QuicSocket(Socket):
             if connection is not last and last is not None:
                 self._received(last, now, events)  # which may show to whom the packet goes
                 connection = self._connection_of(key, packet)
-            last = connection or self._begin(key, packet, destination_of(packet), now)
+            last = connection or self._reception.take(key, packet, now)
             if last is not None:
                 last.receive(packet, now, events)
                 if connection is None:
@@ -385,47 +375,3 @@ class QuicSocket(Socket):
     def _schedule_events(self, now: float) -> None:
         if self._events:
             self._deadlines.schedule(_LEFT_OVER, now)
-
-    def _begin(self, key: PublicKey, packet: bytes, destination: bytes, now: float) -> Connection | None:
-        """Return a new connection if the packet is one that begins it; else count it, and answer where that is due."""
-        header = read_long_header(packet)
-        if header is None:
-            self._reset(key, packet, destination)
-        elif len(packet) < MIN_INITIAL:
-            self.counters["packets of unknown connections"] += 1
-        elif header.version != VERSION_1:
-            self._negotiate(key, header)
-        elif not header.is_initial or not MIN_FIRST_ID <= len(destination) <= MAX_ID_LENGTH:
-            self.counters["packets of unknown connections"] += 1
-        else:
-            return self._placement.accept(key, header, now)
-        return None
-
-    # Inside: packets of no connection
-
-    def _reset(self, key: PublicKey, packet: bytes, destination: bytes) -> None:
-        """Tell the sender of a packet for a connection that we do not know, perhaps of before a restart, to give it up.
-
-        Source: RFC 9000, section 10.3.
-        """
-        if not packet or packet[0] & LONG:
-            self.counters["malformed packets"] += 1
-            return
-        self.counters["packets of unknown connections"] += 1
-        noise = self._random.getrandbits(_NOISE_BITS)
-        answer = stateless_reset(len(packet), noise, self._settings.reset_token(destination))
-        if answer is not None:
-            self._answer(key, answer)
-
-    def _negotiate(self, key: PublicKey, header: LongHeader) -> None:
-        if header.version == 0 or max(len(header.source), len(header.destination)) > MAX_ID_LENGTH:
-            self.counters["malformed packets"] += 1
-            return
-        self.counters["packets of unknown versions"] += 1
-        self._answer(key, version_negotiation(header))
-
-    def _answer(self, key: PublicKey, packet: bytes) -> None:
-        if self._table.strays.answer(key, packet):
-            self._table.mark(key)
-        else:
-            self.counters["answers withheld"] += 1
