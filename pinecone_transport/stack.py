@@ -400,7 +400,8 @@ class Stack:
         """Take traffic out of a link's buffer, up to what is none."""
         began_at, frames = passage.position, passage.frames
         self.router.receive_traffic(passage, buffer, end, now)
-        peering.traffic_arrived(passage.frames - frames, passage.position - began_at)
+        if passage.frames > frames:
+            peering.traffic_arrived(passage.frames - frames, passage.position - began_at, now)
 
     def _take_deliveries(self, passage: Passage, now: float, events: list[StackEvent]) -> None:
         """Hand up what ended here."""

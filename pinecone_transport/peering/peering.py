@@ -36,6 +36,9 @@ HANDSHAKE_TIMEOUT: Final = 10.0  # §2, as the three that follow
 KEEPALIVE_INTERVAL: Final = 3.0
 SILENCE_TIMEOUT: Final = 5.0
 BLOCKED_TIMEOUT: Final = 3.0
+LEAST_RATE: Final = 100.0
+"""Bytes a second in which a frame that is not whole yet has to come, or else it counts as silence: less than a serial
+line of 1,200 baud brings. Otherwise a byte now and then would hold a link on which nothing ever arrives."""
 PROTOCOL_LIMIT: Final = 4 * 1024 * 1024
 """Bytes of protocol frames that may wait. They cannot be dropped one by one without making routing wrong, and a link
 that has let so many pile up is of no use."""
@@ -176,7 +179,7 @@ class Peering:
             if self.state is PeeringState.HANDSHAKE:
                 start = self._receive_opening(data, now, events)
             else:
-                self._listening_until = now + SILENCE_TIMEOUT
+                self._hear(len(data), now)
             for frame in self._splitter.split(data, start):
                 self._receive_frame(frame, now, events)
         except RemoteProtocolError as error:
@@ -210,11 +213,12 @@ class Peering:
         """Note that the link has brought so many bytes, which `receive_next` or somebody else will look at."""
         self.bytes_in += length
         if self.state is not PeeringState.HANDSHAKE:
-            self._listening_until = now + SILENCE_TIMEOUT
+            self._hear(length, now)
 
-    def traffic_arrived(self, frames: int, length: int) -> None:
-        """Count frames of traffic that somebody else has looked at, and their bytes."""
+    def traffic_arrived(self, frames: int, length: int, now: float) -> None:
+        """Count whole frames of traffic that somebody else has looked at, one at least, and their bytes."""
         self._frames_in.add_traffic(frames, length)
+        self._listening_until = now + SILENCE_TIMEOUT
 
     def reading_paused(self, now: float) -> None:
         """Note that nothing is read from the link for a while: the peer is not to blame for its silence."""
@@ -342,7 +346,7 @@ class Peering:
         if now >= self._listening_until and self._paused_at == _NEVER:
             if self.state is PeeringState.HANDSHAKE:
                 return LinkTimeoutError(f"no handshake within {HANDSHAKE_TIMEOUT:.0f} s")
-            return LinkTimeoutError(f"nothing received for {SILENCE_TIMEOUT:.0f} s")
+            return LinkTimeoutError(f"no whole frame received for {SILENCE_TIMEOUT:.0f} s")
         if now >= self._blocked_until:
             return LinkTimeoutError(f"nothing could be written for {BLOCKED_TIMEOUT:.0f} s")
         if now >= self._proof_until:
@@ -387,7 +391,13 @@ class Peering:
         events += self._held
         self._held = []
 
+    def _hear(self, length: int, now: float) -> None:
+        """Wait longer for a whole frame, since bytes have come that may be a part of one."""
+        until = max(self._listening_until, now) + length / LEAST_RATE
+        self._listening_until = min(until, now + SILENCE_TIMEOUT)
+
     def _receive_frame(self, data: bytes, now: float, events: list[PeeringEvent]) -> None:
+        self._listening_until = now + SILENCE_TIMEOUT
         kind = data[_TYPE_AT]
         if kind == LINK_PROOF:
             self._receive_link_proof(data, now, events)

@@ -290,12 +290,47 @@ def test_keepalives_alone_keep_a_link_up(clock) -> None:
 
 def test_five_seconds_of_silence_end_a_link(clock) -> None:
     ours, _ = pair(clock)
-    ours.receive_data(KEEPALIVE_BYTES[:1], clock.advance(4.0))
+    ours.receive_data(KEEPALIVE_BYTES, clock.advance(4.0))
     clock.advance(4.9)
     assert ours.handle_timer(clock.now) == []
     (failed,) = ours.handle_timer(clock.advance(0.1))
     assert isinstance(failed.error, LinkTimeoutError)
-    assert "nothing received" in failed.error.reason
+    assert "no whole frame received" in failed.error.reason
+
+
+@pytest.mark.parametrize("lent", [False, True])
+def test_a_byte_now_and_then_does_not_hold_a_link(clock, lent: bool) -> None:
+    ours, _ = pair(clock)
+    data = encode_frame(FrameFactory().traffic(size=1000))
+    for position in range(10):
+        if lent:
+            ours.data_arrived(1, clock.now)
+        else:
+            ours.receive_data(data[position : position + 1], clock.now)
+        clock.advance(4.0)
+        if ours.handle_timer(clock.now):
+            break
+    assert ours.state is PeeringState.FAILED
+    assert position == 1
+
+
+@pytest.mark.parametrize("lent", [False, True])
+def test_a_frame_may_take_minutes_on_a_line_of_1200_baud(clock, lent: bool) -> None:
+    ours, _ = pair(clock)
+    frame = FrameFactory().traffic(size=60_000)
+    data = encode_frame(frame)
+    began_at = clock.now
+    for start in range(0, len(data), 60):
+        clock.advance(0.5)
+        assert not [event for event in ours.handle_timer(clock.now) if isinstance(event, LinkFailed)]
+        ours.data_to_send(NO_LIMIT, clock.now)
+        if lent:
+            ours.data_arrived(60, clock.now)
+            events = ours.receive_next(bytearray(data), 0, start + 60, clock.now)[1] if start + 60 >= len(data) else []
+        else:
+            events = ours.receive_data(data[start : start + 60], clock.now)
+    assert events == [frame]
+    assert clock.now - began_at > 480
 
 
 def test_a_blocked_link_has_nothing_to_send_and_dies_after_three_seconds(clock) -> None:
@@ -406,7 +441,7 @@ def test_traffic_that_never_waits_here_is_counted_all_the_same() -> None:
     ours, _ = pair(clock)
     written(ours, clock.now)
     before = ours.bytes_out
-    ours.traffic_arrived(3, 300)
+    ours.traffic_arrived(3, 300, clock.now)
     ours.traffic_sent(2, 200, clock.advance(2.0))
     counters = ours.counters
     assert (counters["frames_in_traffic"], counters["bytes_in_traffic"]) == (3, 300)
