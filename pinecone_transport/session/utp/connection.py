@@ -47,7 +47,7 @@ from pinecone_transport.session.utp.packet import (
     UtpPacket,
     encode_reset,
 )
-from pinecone_transport.session.utp.receive_buffer import MAX_AHEAD, ReceiveBuffer
+from pinecone_transport.session.utp.receive_buffer import ReceiveBuffer
 from pinecone_transport.session.utp.rtt import NEVER
 from pinecone_transport.session.utp.sender import Sender
 from pinecone_transport.session.utp.states import TRANSITIONS, Input, State
@@ -65,9 +65,13 @@ ASKED_PATIENCE: Final = 1.0
 INTRODUCTIONS: Final = 3
 """How often a dialler that has nothing to say repeats the packet that shows the acceptor that it is there."""
 
-_FAR: Final = 4 * MAX_AHEAD
-"""How far a number may be from what is next, either way: as a packet's may that others have overtaken. More than
-`MAX_AHEAD` ahead it is of no use but for its acknowledgement."""
+_FAR: Final = 1024
+"""How far a number may be from what is next, either way: as a packet's may that others have overtaken.
+
+So many packets behind a missing one are kept, if the window has room for them, although an acknowledgement tells of the
+first 256 only. A far end that minds nothing but the window (libtorrent) gets that far ahead, and takes for lost what is
+refused: it would come again, and that as a loss that never was.
+"""
 
 RECEIVES_RUNS: Final = frozenset({State.ESTABLISHED, State.FIN_WAIT_1, State.FIN_WAIT_2})
 """The states in which data is expected."""

@@ -12,13 +12,16 @@ from pinecone_transport.session.utp.fragments import Fragments
 from pinecone_transport.session.utp.memory import Memory
 from pinecone_transport.session.utp.packet import HEADER_LENGTH, KIND_AND_SEQUENCE, MAX_SELECTIVE_ACK
 
-MAX_AHEAD: Final = 8 * MAX_SELECTIVE_ACK
-"""How far ahead of the next one a packet may be, in packets: as far as can be acknowledged."""
+_SELECTABLE: Final = (1 << 8 * MAX_SELECTIVE_ACK) - 1
+"""The packets after the missing one of which an acknowledgement can tell, as bits."""
 
 
 @final
 class ReceiveBuffer:
     """Bytes that came, until they are in order and their owner is done with them.
+
+    How far ahead of the missing packet another may be is the connection's business: it may be further than an
+    acknowledgement can tell of.
 
     Args:
         capacity: Bytes that may lie here or with the owner. At most twice as many are kept, and only if the far end
@@ -34,6 +37,7 @@ class ReceiveBuffer:
 
     __slots__ = (
         "_ahead",
+        "_ahead_bits",
         "_ahead_bytes",
         "_capacity",
         "_counters",
@@ -50,6 +54,7 @@ class ReceiveBuffer:
         self._memory: Final = memory
         self._counters: Final = counters
         self._ahead: dict[int, bytes] = {}
+        self._ahead_bits = 0  # bit 0 is the packet after the missing one
         self._ahead_bytes = 0
         self._fragments: Final[dict[int, Fragments]] = {}
         self._fin_seq: int | None = None
@@ -86,7 +91,7 @@ class ReceiveBuffer:
         self._memory.held -= self.unacknowledged + self._ahead_bytes
         self._ahead.clear()
         self._fragments.clear()
-        self._ahead_bytes = self.unacknowledged = 0
+        self._ahead_bits = self._ahead_bytes = self.unacknowledged = 0
 
     def receive(self, seq_nr: int, payload: bytes, fin: bool) -> bytes | None:
         """Take a packet and return the bytes that are now in order, which may be none; None if nothing came in order.
@@ -98,7 +103,7 @@ class ReceiveBuffer:
             self._counters["duplicate packets"] += 1
             return None
         room = self.window() if offset else self._room_for_next()
-        if offset > MAX_AHEAD or len(payload) > room or self._beyond_end(offset):
+        if len(payload) > room or self._beyond_end(offset):
             self._counters["packets outside the window"] += 1
             return None
         if self._fragments:
@@ -108,6 +113,7 @@ class ReceiveBuffer:
         self._memory.held += len(payload)
         if offset:
             self._ahead[seq_nr] = payload
+            self._ahead_bits |= 1 << (offset - 1)
             self._ahead_bytes += len(payload)
             return None
         if self._ahead:
@@ -195,6 +201,7 @@ class ReceiveBuffer:
             self._ahead_bytes -= len(part)
             parts.append(part)
             following = (following + 1) & 0xFFFF
+        self._ahead_bits >>= len(parts)
         self.next_seq = following
         return b"".join(parts)
 
@@ -203,15 +210,10 @@ class ReceiveBuffer:
         return bool(self._ahead)
 
     def selective_ack(self) -> bytes:
-        """Return which packets after the missing one are here, as the extension has it; empty without a gap.
+        """Return which packets after the missing one are here, as the extension has it; empty if there are none.
 
         Bit 0 of the first byte is the packet after the missing one. Source: BEP 29, selective ACK.
         """
-        if not self._ahead:
-            return b""
-        after_missing = self.next_seq + 1
-        bits = 0
-        for seq_nr in self._ahead:
-            bits |= 1 << ((seq_nr - after_missing) & 0xFFFF)
+        bits = self._ahead_bits & _SELECTABLE
         length = (bits.bit_length() + 31) // 32 * 4
         return bits.to_bytes(length, "little")

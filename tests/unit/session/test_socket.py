@@ -408,7 +408,7 @@ def test_what_comes_twice_or_too_far_ahead_is_answered_with_where_we_are() -> No
     far.dial()
     assert far.send(ST_DATA, far.next_seq, far.theirs - 1, b"x") == [StreamData(far.stream, b"x")]
     far.pull()
-    for seq_nr in (far.next_seq, far.next_seq + 300, far.next_seq + 258):
+    for seq_nr in (far.next_seq, far.next_seq + 1026, far.next_seq + 5000):
         assert far.send(ST_DATA, seq_nr, far.theirs - 1, b"y") == []
         assert [packet.ack_nr for packet in far.pull()] == [far.next_seq]
 
@@ -424,6 +424,22 @@ def test_gaps_are_filled_in_any_order() -> None:
     assert far.send(ST_DATA, far.next_seq + 2, far.theirs - 1, b"\x02") == [StreamData(far.stream, b"\x02\x03\x04")]
     [state] = far.pull()
     assert state.ack_nr == far.next_seq + 4
+    assert int.from_bytes(state.selective_ack, "little") == 1 << 250
+
+
+def test_packets_within_the_window_are_kept_though_no_acknowledgement_reaches_them() -> None:
+    far = Far()
+    far.dial()
+    assert far.send(ST_DATA, far.next_seq + 257, far.theirs - 1, b"z") == []
+    [state] = far.pull()
+    assert (state.ack_nr, state.extensions) == (far.next_seq - 1, ())
+    for offset in (*range(1, 257), *range(258, 1025)):
+        assert far.send(ST_DATA, far.next_seq + offset, far.theirs - 1, b"z") == []
+    [state] = far.pull()
+    assert (state.ack_nr, state.selective_ack) == (far.next_seq - 1, b"\xff" * 32)
+    assert far.send(ST_DATA, far.next_seq, far.theirs - 1, b"a") == [StreamData(far.stream, b"a" + b"z" * 1024)]
+    [state] = far.pull()
+    assert (state.ack_nr, state.extensions) == (far.next_seq + 1024, ())
 
 
 # Loss
