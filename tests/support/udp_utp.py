@@ -25,8 +25,11 @@ from pinecone_transport.session import (
 from pinecone_transport.session.utp import UtpLimits, UtpSocket, decode_packet
 from pinecone_transport.session.utp.packet import ST_SYN, UtpPacket
 
-LIMITS = UtpLimits(packet=1400)
-"""Packets that fit an Ethernet frame: what other µTPs have buffers for."""
+LIMITS = UtpLimits(packet=1400, receive_window=1 << 18)
+"""Packets that fit an Ethernet frame: what other µTPs have buffers for. A window that fits the port's buffer: a larger
+burst loses packets there while the process has no processor, and those no shim has asked for."""
+BUFFER = 1 << 19
+"""Bytes. The kernel doubles it, and counts more than twice a packet's length."""
 PULL = 1 << 16
 
 Address = tuple[str, int]
@@ -95,6 +98,7 @@ class UdpUtp(DatagramProtocol):
         self._streams: dict[int, Application] = {}
         self._timer = None
         self._port = reactor.listenUDP(0, self, interface="127.0.0.1", maxPacketSize=1 << 16)
+        self._port.getHandle().setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
 
     @property
     def port(self) -> int:
@@ -142,6 +146,9 @@ class UdpUtp(DatagramProtocol):
         self._timer = None if due_at is None else reactor.callLater(max(due_at - now, 0.0), self._timer_due)
 
     def _timer_due(self) -> None:
+        # What has come while the process had no processor is looked at first: a repeated SYN, the answer to which is
+        # there, makes two connections of libtorrent's, and what is sent to one meets the other.
+        self._port.doRead()
         self._handle(self.socket.handle_timer(time.monotonic()))
         self.turn()
 
