@@ -153,11 +153,6 @@ class Router:
         return entry.key if entry is not None else None
 
     @property
-    def table_size(self) -> int:
-        """How many routes the snake's table holds."""
-        return len(self.state.table)
-
-    @property
     def peers(self) -> list[Peer]:
         """The peers, in the order of their ports."""
         return [peer for _, peer in sorted(self.state.peers.items())]

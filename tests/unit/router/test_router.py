@@ -129,7 +129,7 @@ def test_what_a_router_tells_about_itself() -> None:
     assert node.root == (identity(HIGH).key, 3)
     assert (node.parent, node.coordinates, node.descending) == (1, (4,), None)
     assert [(peer.port, peer.key) for peer in node.peers] == [(1, identity(HIGH).key), (2, identity(LOW).key)]
-    assert (node.table_size, node.counters) == (0, {})
+    assert (len(node.state.table), node.counters) == (0, {})
 
 
 def test_our_own_traffic_starts_with_the_hop_limit_and_loses_one_at_once() -> None:
