@@ -120,9 +120,9 @@ class Client:
         await side_by_side(work() for _ in range(workers))
         return {"seconds": took, "elapsed": time.perf_counter() - began}
 
-    async def cold(self, servers: list[str]) -> list[float]:
-        """Make a request to each server on a connection of its own; return the seconds that each took."""
-        return [await ping(self._fresh, server) for server in servers]
+    async def cold(self, server: str) -> float:
+        """Make a request on a connection of its own; return the seconds that it took."""
+        return await ping(self._fresh, server)
 
 
 def side_by_side(steps: Any) -> Awaitable[list[Any]]:

@@ -102,9 +102,8 @@ class Own(End):
         return result
 
     def cold(self, servers: Sequence[str]) -> list[float]:
-        """Make a request to each server, with a new session."""
-        took: list[float] = self.process.ask("cold", servers=list(servers))
-        return took
+        """Make a request to each server, with a new session; each is a command of its own, as for the Go peer."""
+        return [float(self.process.ask("cold", server=server)) for server in servers]
 
 
 @final

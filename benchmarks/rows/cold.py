@@ -24,6 +24,7 @@ def measure(bench: Bench, wanted: Container[int]) -> list[Case]:
     count = bench.plan.cold * bench.plan.repetitions
     own = {links: _own(bench, links, count) for links in LINKS}
     go = {links: _go(bench, links, count) for links in LINKS} if bench.has_go else {}
+    https_client, https_servers = _https(bench, count)
     far_client, far_servers = _far(bench, count)
     bench.say("row 7: waiting until all nodes are known")
     time.sleep(SETTLING)
@@ -39,6 +40,10 @@ def measure(bench: Bench, wanted: Container[int]) -> list[Case]:
                 del go_servers[: len(asked)]
             case.add(_ms(client.cold(asked)), theirs)
         cases.append(case)
+    https = Case(7, "connection and first request, plain HTTPS", "ms")
+    for asked in _parts(https_servers, bench.plan.cold):
+        https.add(_ms(https_client.cold(asked)))
+    cases.append(https)
     far = Case(7, f"session and first request, 1 link of {1000 * ROUND_TRIP:.0f} ms", "round trips", at_most(2.2))
     for asked in _parts(far_servers, bench.plan.cold):
         far.add([seconds / ROUND_TRIP for seconds in far_client.cold(asked)])
@@ -60,6 +65,12 @@ def _go(bench: Bench, links: int, count: int) -> tuple[End, list[str]]:
         nodes.append(bench.go(peers=[nodes[-1].address]))
     servers = [bench.go("quic", [nodes[-1].address]) for _ in range(count + 1)]
     return _warm(nodes[0], [server.servers[0] for server in servers])
+
+
+def _https(bench: Bench, count: int) -> tuple[End, list[str]]:
+    """What it takes without an overlay: a connection each time, and only the server has a certificate."""
+    server = bench.own(transport="https", listen=False)
+    return _warm(bench.own(transport="https", listen=False), server.servers * (count + 1))
 
 
 def _far(bench: Bench, count: int) -> tuple[End, list[str]]:
