@@ -24,6 +24,7 @@ from pinecone_transport.node import ConfigurationError, LinkDown, Node
 from pinecone_transport.node.control import ask
 from pinecone_transport.wire import encode_handshake
 from tests.support.nodes import LOOPBACK, Nodes, eventually, link_up
+from tests.support.processor_time import Waiting
 from tests.support.streams import StreamEnd, StreamEnds
 
 MEGABYTE = 1_000_000
@@ -141,17 +142,19 @@ async def test_garbage_ends_its_link_and_nothing_else(nodes: Nodes) -> None:
 @pytest_twisted.ensureDeferred
 async def test_slow_handshakes_and_silent_peers_are_hung_up_on(nodes: Nodes) -> None:
     relay, address = nodes.listening()
+    waiting = Waiting()
     slow, silent = await connect(address), await connect(address)
     slow.transport.write(encode_handshake(Identity.generate())[:50])
     silent.transport.write(encode_handshake(Identity.generate()))
     await eventually(lambda: any(link["key"] for link in relay.status()["links"]))
     downs: list[LinkDown] = []
     relay.subscribe(lambda event: downs.append(event) if isinstance(event, LinkDown) else None)
-    started_at = reactor.seconds()
     await silent.lost
-    assert 4.5 < reactor.seconds() - started_at < 7.0
+    assert waiting.passed() > 4.9
+    assert waiting.waited() < 7.0
     await slow.lost
-    assert 9.5 < reactor.seconds() - started_at < 12.0
+    assert waiting.passed() > 9.9
+    assert waiting.waited() < 12.0
     assert len(slow.received) == 104
     assert len(downs) == 1
     assert relay.status()["links"] == []

@@ -63,10 +63,10 @@ async def test_requests_succeed_while_the_link_to_the_relay_flaps(lans: LanNetwo
     flap = LoopingCall(lambda: flapping_host.set_cable(next(flaps)))
     flap.start(FLAP_INTERVAL)
     try:
-        while reactor.seconds() < give_up_at:
+        # On a slow machine a link is hardly up before it is cut; the answers then take longer to come by.
+        while reactor.seconds() < give_up_at or answered <= FLAPPING / FLAP_INTERVAL:
             assert (await flapping.request(server.name, timeout=30.0))["text"] == "pong"
             answered += 1
             await deferLater(reactor, 0.1)
     finally:
         flap.stop()
-    assert answered > FLAPPING / FLAP_INTERVAL

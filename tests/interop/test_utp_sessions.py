@@ -46,9 +46,10 @@ async def transfer_both_ways(client: Peer, server: Peer, length: int = BYTES) ->
 @pytest_twisted.ensureDeferred
 async def test_first_requests_cross_and_are_answered(network: MixedNetwork, kinds: str) -> None:
     one, other = await start_pair(network, kinds)
+    waiting = network.waiting()
     answers = await side_by_side([one.request(other.name), other.request(one.name)])
+    assert waiting.waited() < 3.0
     assert [answer["text"] for answer in answers] == ["pong", "pong"]
-    assert max(answer["seconds"] for answer in answers) < 3.0
 
 
 @pytest_twisted.ensureDeferred
@@ -56,9 +57,10 @@ async def test_a_request_made_before_there_is_a_link_is_answered_once_there_is_o
     theirs, ours = identities("cold", 2)
     go = await network.start(GO, theirs)
     own = await network.start(OWN, ours, peers=[go.address])
+    waiting = network.waiting()
     answer = await own.request(go.name)
+    assert waiting.waited() < 3.0
     assert answer["text"] == "pong"
-    assert answer["seconds"] < 3.0
 
 
 @pytest_twisted.ensureDeferred
@@ -159,9 +161,10 @@ async def test_a_far_end_that_restarted_unheard_is_asked_again_at_once(network: 
     relay.mend()
     await network.start(restarted, leaves.identity, peers=[relay.address])
     await network.settled(1)
+    waiting = network.waiting()
     answer = await stays.request(leaves.name)
+    assert waiting.waited() < 3.0
     assert answer["text"] == "pong"
-    assert answer["seconds"] < 3.0
 
 
 @pytest.mark.parametrize("sessions", ["utp", "quic"])
@@ -177,7 +180,8 @@ async def test_dials_that_are_given_up_before_or_after_their_answer_do_a_go_node
         stream = own.node.open_stream(theirs.key, StreamEnd(own.node, b"hello"))
         await deferLater(reactor, number % 4 * 0.001, lambda: None)
         own.node.abort_stream(stream)
+    waiting = network.waiting()
     answers = await side_by_side([go.request(own.name), own.request(go.name)])
+    assert waiting.waited() < 3.0
     assert [answer["text"] for answer in answers] == ["pong", "pong"]
-    assert max(answer["seconds"] for answer in answers) < 3.0
     assert network.lost_links() == []

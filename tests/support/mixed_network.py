@@ -17,6 +17,8 @@ from tests.support.frame_relay import FrameRelay
 from tests.support.go_peer import GoPeer
 from tests.support.node_process import NodeProcess
 from tests.support.own_peer import OwnPeer
+from tests.support.peer_process import PeerProcess
+from tests.support.processor_time import Waiting
 
 Peer = GoPeer | OwnPeer | NodeProcess
 
@@ -99,6 +101,11 @@ class MixedNetwork:
             await peer.stop()
         for relay in self.relays:
             await relay.stop()
+
+    def waiting(self) -> Waiting:
+        """Begin to measure how long all that run now wait."""
+        pids = [peer.pid for peer in self.peers if isinstance(peer, PeerProcess)]
+        return Waiting(*(pid for pid in pids if pid is not None))
 
     def faults(self) -> list[str]:
         """Return what was wrong with frames on links that a relay is in."""

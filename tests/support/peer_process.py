@@ -50,6 +50,12 @@ class PeerProcess(ProcessProtocol):
         self._lines: dict[int, bytes] = {1: b"", 2: b""}
         self._process = reactor.spawnProcess(self, command[0], command, environment)
 
+    @property
+    def pid(self) -> int | None:
+        """The process's id; None when it is gone."""
+        pid: int | None = self._process.pid
+        return pid
+
     # What a node of a test can be asked
 
     async def state(self) -> dict[str, Any]:
