@@ -9,6 +9,9 @@ from twisted.internet.interfaces import IProducer, IPullProducer, IPushProducer
 
 HIGH_WATER: Final = 262_144
 """Plaintext that waits above which a push producer is told to pause, bytes."""
+HIGH_WATER_FAST: Final = 1_048_576
+"""The same where nothing waited when the producer was last asked. A turn of the reactor costs as much as encrypting and
+sending a hundred kilobytes, so a fast stream gets many of them in each; in a slow one they would only wait here."""
 LOW_WATER: Final = 131_072
 """Plaintext that waits below which a producer is asked for more, bytes: not 0, so that the stream never runs dry."""
 
@@ -24,11 +27,12 @@ class ProducerSlot:
         waiting: Tells how many bytes wait to be sent.
     """
 
-    __slots__ = ("_asking", "_call_later", "_paused", "_producer", "_streaming", "_waiting")
+    __slots__ = ("_asking", "_call_later", "_high_water", "_paused", "_producer", "_streaming", "_waiting")
 
     def __init__(self, call_later: Callable[[Callable[[], None]], None], waiting: Callable[[], int]) -> None:
         self._call_later: Final = call_later
         self._waiting: Final = waiting
+        self._high_water = HIGH_WATER
         self._producer: IProducer | None = None
         self._streaming = False
         self._paused = False
@@ -67,7 +71,7 @@ class ProducerSlot:
 
     def data_added(self) -> None:
         """Data was written: a push producer may have to pause."""
-        if self._streaming and not self._paused and self._producer is not None and self._waiting() >= HIGH_WATER:
+        if self._streaming and not self._paused and self._producer is not None and self._waiting() >= self._high_water:
             self._paused = True
             cast(IPushProducer, self._producer).pauseProducing()
 
@@ -79,6 +83,7 @@ class ProducerSlot:
 
     def _ask(self) -> None:
         self._asking = False
-        if self._producer is not None and self._paused and self._waiting() <= LOW_WATER:
+        if self._producer is not None and self._paused and (waiting := self._waiting()) <= LOW_WATER:
+            self._high_water = HIGH_WATER if waiting else HIGH_WATER_FAST
             self._paused = not self._streaming
             cast(IPullProducer, self._producer).resumeProducing()

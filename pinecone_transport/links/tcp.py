@@ -53,6 +53,7 @@ _UNSENT_FAST: Final = 1024 * 1024
 # Bytes that the kernel takes beyond what is on its way; it takes more once half of them have gone. Left to itself it
 # may take megabytes, and a slow network needs minutes for a third of them. Where `MAX_WRITE` was reached, it does not.
 _NOTSENT_LOWAT: Final[int | None] = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+_READS: Final = 4  # in a row, while there is more than one read brings
 _BACKLOG: Final = 128
 _MAX_PIECES: Final = 1024  # that the system takes in one call
 
@@ -107,6 +108,7 @@ class TcpLink(StreamLink):
         self._socket: socket.socket | None = None  # while we read and write it
         self._stock_write: Callable[[], Exception | None] = _nothing
         self._unread = b""
+        self._reading_paused = False
         self._unwritten: deque[bytes | memoryview] = deque()
 
     # Link
@@ -138,6 +140,16 @@ class TcpLink(StreamLink):
             return 0  # full, or lost: reading tells that
         self._taken_at_once(taken)
         return taken
+
+    def pause_reading(self) -> None:
+        """Read nothing for a while."""
+        self._reading_paused = True
+        super().pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read again."""
+        self._reading_paused = False
+        super().resume_reading()
 
     def abort(self) -> None:
         """Close at once."""
@@ -172,21 +184,30 @@ class TcpLink(StreamLink):
     # Inside
 
     def _do_read(self) -> ConnectionDone | ConnectionLost | None:
-        """Read once, and lend the owner what there is; in place of the transport's ``doRead``."""
-        if self._socket is None:
-            return None
+        """Read, and lend the owner what there is; in place of the transport's ``doRead``.
+
+        While the socket fills the buffer, that is done a few times: a turn of the reactor costs as much as a read.
+        """
         kept = len(self._unread)
         SCRATCH[:kept] = self._unread
-        try:
-            fresh = self._socket.recv_into(SCRATCH_VIEW[kept : kept + READ_SIZE])
-        except BlockingIOError:
-            return None
-        except OSError:
-            return CONNECTION_LOST
-        if not fresh:
-            return CONNECTION_DONE
-        used = self._owner.link_received(self, SCRATCH, fresh, kept + fresh)
-        self._unread = bytes(SCRATCH_VIEW[used : kept + fresh])
+        for _ in range(_READS):
+            if self._socket is None or self._reading_paused:
+                break
+            try:
+                fresh = self._socket.recv_into(SCRATCH_VIEW[kept : kept + READ_SIZE])
+            except BlockingIOError:
+                break
+            except OSError:
+                return CONNECTION_LOST
+            if not fresh:
+                return CONNECTION_DONE
+            end = kept + fresh
+            used = self._owner.link_received(self, SCRATCH, fresh, end)
+            kept = end - used
+            SCRATCH[:kept] = SCRATCH_VIEW[used:end]
+            if fresh < READ_SIZE:
+                break
+        self._unread = bytes(SCRATCH_VIEW[:kept]) if self._socket is not None else b""
         return None
 
     def _do_write(self) -> Exception | None:

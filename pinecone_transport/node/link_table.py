@@ -127,6 +127,8 @@ class LinkTable:
                 outlet.write([cut])
                 if not outlet.writable:
                     self._stack.link_blocked(offer.link, now)
+        if not received.is_quiet:
+            self._pause_or_resume()
         return received
 
     def unblock(self, link: Link, now: float) -> None:
@@ -189,16 +191,17 @@ class LinkTable:
                 link.write(data)
             if not link.writable:
                 self._stack.link_blocked(number, now)
-        for number, paused in self._stack.take_pauses().items():
-            self._set_paused(number, paused)
+        self._pause_or_resume()
         return wrote
 
-    def _set_paused(self, number: int, paused: bool) -> None:
-        record = self._by_number.get(number)
-        if record is not None and paused:
-            record.link.pause_reading()
-        elif record is not None:
-            record.link.resume_reading()
+    def _pause_or_resume(self) -> None:
+        """Read from links, or not, as the stack wants it."""
+        for number, paused in self._stack.take_pauses().items():
+            record = self._by_number.get(number)
+            if record is not None and paused:
+                record.link.pause_reading()
+            elif record is not None:
+                record.link.resume_reading()
 
     def close_all(self, reason: str) -> None:
         """Write what is queued, then close every link."""

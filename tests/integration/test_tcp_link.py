@@ -105,6 +105,8 @@ class LendingOwner:
         self.leftover = 0
         self.lost: list[type[BaseException]] = []
         self.writable: list[Link] = []
+        self.reads = 0
+        self.pauses = False
 
     def link_made(self, link: TcpLink) -> None:
         self.links.append(link)
@@ -114,6 +116,9 @@ class LendingOwner:
 
     def link_received(self, link: Link, buffer: bytearray, fresh: int, end: int) -> int:
         assert end - fresh == self.leftover
+        self.reads += 1
+        if self.pauses:
+            link.pause_reading()
         used = end // WHOLE * WHOLE
         self.received += buffer[:used]
         self.leftover = end - used
@@ -158,6 +163,26 @@ async def test_what_is_written_arrives_whole_and_in_order_and_before_the_end() -
     assert pair.far_owner.lost == [ConnectionDone]
     assert bytes(pair.far_owner.received[: len(b"".join(numbered))]) == b"".join(numbered)
     assert pair.far_owner.leftover == 0
+    await pair.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_link_that_is_paused_reads_no_more_however_much_there_is() -> None:
+    pair = Pair()
+    await pair.connect()
+    pair.far_owner.pauses = True
+    sent = PIECE * 400 * (WHOLE // 1000)
+    pair.near.write([sent])
+    for number in range(1, 10):
+        await eventually(lambda number=number: pair.far_owner.reads == number)
+        # By and by the kernel holds far more than one read takes.
+        await deferLater(reactor, 0.01)
+        assert pair.far_owner.reads == number
+        pair.far.resume_reading()
+    pair.far_owner.pauses = False
+    pair.far.resume_reading()
+    await eventually(lambda: len(pair.far_owner.received) + pair.far_owner.leftover == len(sent))
+    assert bytes(pair.far_owner.received) == sent[: len(pair.far_owner.received)]
     await pair.stop()
 
 

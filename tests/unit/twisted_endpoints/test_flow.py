@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from collections.abc import Callable
 
 import pytest
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IConsumer, IPullProducer, IPushProducer
+from twisted.internet.testing import StringTransport
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
@@ -15,7 +17,7 @@ from pinecone_transport.errors import StreamTimeoutError
 from tests.support.loopback import WINDOW
 from tests.support.twisted_protocols import Recorder
 from tests.unit.twisted_endpoints.test_endpoints import EndpointTestCase
-from twisted_endpoints.producers import HIGH_WATER
+from twisted_endpoints.producers import HIGH_WATER, HIGH_WATER_FAST, ProducerSlot
 
 CHUNK = 65_536
 
@@ -109,6 +111,25 @@ class ProducerTests(EndpointTestCase):
         assert producer.log == ["pause"]
         self.run_turns()
         assert producer.log == ["pause", "resume"]
+
+    def test_a_push_producer_may_write_more_at_once_where_all_has_left_when_it_is_asked(self) -> None:
+        asked: list[Callable[[], None]] = []
+        waiting = HIGH_WATER
+        producer = _Push(self.clock, StringTransport(), 0)
+        slot = ProducerSlot(asked.append, lambda: waiting)
+        slot.register(producer, True)
+        assert producer.log == ["pause"]
+        for left, mark in ((0, HIGH_WATER_FAST), (1, HIGH_WATER), (0, HIGH_WATER_FAST)):
+            waiting = left
+            slot.data_left()
+            asked.pop()()
+            producer.log.clear()
+            waiting = mark - 1
+            slot.data_added()
+            assert producer.log == []
+            waiting = mark
+            slot.data_added()
+            assert producer.log == ["pause"]
 
     def test_a_pull_producer_is_asked_as_the_stream_takes_data(self) -> None:
         client, server = self.connect()
