@@ -161,9 +161,8 @@ class Streams:
             self._receiver_failed(stream, now)
             return
         if stream in self._records:
-            for chunk in chunks:
-                record.bytes_sent += len(chunk)
-                self._stack.write(stream, chunk, now)
+            record.bytes_sent += sum(map(len, chunks))
+            self._stack.write_pieces(stream, chunks, now)
 
     def _accept(self, stream: int, key: PublicKey, now: float) -> None:
         receiver: StreamReceiver | None = None

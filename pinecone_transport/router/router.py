@@ -283,8 +283,8 @@ class Router:
             ),
         )
 
-    def frame_packets(self, route: Route, packets: Iterable[bytes]) -> list[tuple[bytes, bytes]]:
-        """Return the frames that `send_packet` makes of packets to another node, each as its header and its payload.
+    def frame_packets(self, route: Route, packets: Iterable[tuple[bytes, ...]]) -> list[tuple[bytes, ...]]:
+        """Return the frames that `send_packet` makes of packets to another node, both in pieces: the header first.
 
         Packets that came from the session together mostly have one length, and thus one header.
         """
@@ -292,18 +292,19 @@ class Router:
             route.coordinates, self.state.neighbourhood.coordinates, route.destination, self.state.key, route.watermark
         )
         hop_limit = self._hop_limit - 1 if self._hop_limiting else self._hop_limit
-        frames: list[tuple[bytes, bytes]] = []
+        frames: list[tuple[bytes, ...]] = []
         length = -1
         header = b""
         for packet in packets:
-            if len(packet) != length:
-                length = len(packet)
+            size = sum(map(len, packet))
+            if size != length:
+                length = size
                 if TRAFFIC_FIXED_LENGTH + len(way) + length > MAX_FRAME_LENGTH:
                     self._outbox.drop("frame too long")
                     length = -1
                     continue
                 header = encode_traffic_fixed(hop_limit, len(way), length) + way
-            frames.append((header, packet))
+            frames.append((header + packet[0], *packet[1:]))
         return frames
 
     def doubt_coordinates(self, key: PublicKey, seen_before: float) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from pinecone_transport.deadlines import Deadlines
 from pinecone_transport.identity import PublicKey
+
+Pieces: TypeAlias = tuple[bytes, ...]
+"""A packet: bytes that leave one behind the other. To join them would be a copy of all that a stream sends."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from random import Random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pinecone_transport.errors import LocalProtocolError
 from pinecone_transport.session import SessionEvent, StreamAccepted, StreamData, StreamLost, UtpLimits, UtpSocket
 from pinecone_transport.session.budget import Budget
 from pinecone_transport.session.utp import ST_DATA, ST_SYN, UtpPacket, decode_packet, encode_packet
@@ -199,3 +201,27 @@ def test_packets_without_payload_are_taken_and_no_event() -> None:
         receiver.receive([encode_packet(UtpPacket(ST_DATA, 8, 0, 0, 1000, seq_nr, ack_nr))], 1.0)
     assert decode_packet(receiver.sent(1.0)[0]).ack_nr == 3
     assert receiver.data == {}
+
+
+@given(st.lists(st.lists(st.binary(max_size=1200), max_size=6), max_size=8))
+def test_bytes_written_together_leave_as_those_written_one_by_one(writes: list[list[bytes]]) -> None:
+    def sent(together: bool) -> list[list[bytes]]:
+        sender, receiver = (UtpSocket(random=Random(seed), limits=LIMITS) for seed in (3, 4))
+        stream = sender.connect(RIGHT_KEY, 1.0)
+        packets = []
+        for number, pieces in enumerate(writes):
+            now = 1.0 + number / 100
+            if sum(map(len, pieces)) > sender.room(stream):
+                with pytest.raises(LocalProtocolError):
+                    sender.write_pieces(stream, pieces, now)
+            elif together:
+                sender.write_pieces(stream, pieces, now)
+            else:
+                for piece in pieces:
+                    sender.write(stream, piece, now)
+            packets.append(sender.packets_to_send(RIGHT_KEY, 1 << 20, now))
+            receiver.receive_run(LEFT_KEY, packets[-1], now)
+            sender.receive_run(RIGHT_KEY, receiver.packets_to_send(LEFT_KEY, 1 << 20, now), now)
+        return packets
+
+    assert sent(together=True) == sent(together=False)

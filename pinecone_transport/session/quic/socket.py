@@ -24,7 +24,7 @@ from pinecone_transport.session.quic.remote import Remote
 from pinecone_transport.session.quic.settings import Settings
 from pinecone_transport.session.quic.streams import Stream
 from pinecone_transport.session.quic.table import Table
-from pinecone_transport.session.socket import SessionInfo, Socket
+from pinecone_transport.session.socket import Pieces, SessionInfo, Socket
 from pinecone_transport.session.utp.limits import UtpLimits
 from pinecone_transport.session.utp.remote import new_budget
 
@@ -110,6 +110,11 @@ class QuicSocket(Socket):
         self._space(record)
         if record.connection is not None:
             self._table.mark_ready(record.connection)
+
+    def write_pieces(self, stream: int, pieces: Sequence[bytes], now: float) -> None:
+        """Queue bytes as `write` of each piece does."""
+        for data in pieces:
+            self.write(stream, data, now)
 
     def room(self, stream: int) -> int:
         """Return how many bytes may be written now; 0 also where there is room for less than a packet."""
@@ -307,6 +312,10 @@ class QuicSocket(Socket):
             self._table.mark(key)
         self.counters["packets sent"] += len(packets)
         return packets
+
+    def pieces_to_send(self, key: PublicKey, limit: int, now: float) -> list[Pieces]:
+        """Return packets as `packets_to_send` does, each of them one piece."""
+        return [(packet,) for packet in self.packets_to_send(key, limit, now)]
 
     # Time
 

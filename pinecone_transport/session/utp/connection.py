@@ -19,6 +19,7 @@ from pinecone_transport.session.events import (
     StreamLost,
     StreamWritable,
 )
+from pinecone_transport.session.socket import Pieces
 from pinecone_transport.session.utp.extensions import (
     EARLY,
     FRAGMENT,
@@ -37,6 +38,7 @@ from pinecone_transport.session.utp.own_syn import OwnSyn
 from pinecone_transport.session.utp.packet import (
     BEGINNING,
     HEADER,
+    HEADER_LENGTH,
     NUMBERS,
     SELECTIVE_ACK,
     ST_DATA,
@@ -446,7 +448,7 @@ class Connection:
             return False
         return self.sender.has_data()
 
-    def data_packets(self, limit: int, now: float, now_us: int, packets: list[bytes]) -> int:
+    def data_packets(self, limit: int, now: float, now_us: int, packets: list[Pieces]) -> int:
         """Add packets of the stream, about ``limit`` bytes, with the acknowledgement that is due; return their bytes.
 
         Those that are new and not special leave together, the others one by one.
@@ -458,32 +460,29 @@ class Connection:
             if packet is None:
                 return 0
             packets.append(packet)
-            return len(packet)
+            return sum(map(len, packet))
         self.due = 0
         self._advertised = window = buffer.window()
         beginning = BEGINNING.pack(ST_DATA << 4 | VERSION, 0, self.send_id, now_us, self._reply_micro, window)
         ack_nr = (buffer.next_seq - 1) & 0xFFFF
-        length = 0
+        length = HEADER_LENGTH * len(sent)
         for one in sent:
-            packet = b"".join((beginning, NUMBERS.pack(one.seq_nr, ack_nr), one.payload))
-            packets.append(packet)
-            length += len(packet)
+            packets.append((beginning + NUMBERS.pack(one.seq_nr, ack_nr), one.payload))
+            length += len(one.payload)
         return length
 
-    def _data_packet(self, now: float, now_us: int) -> bytes | None:
+    def _data_packet(self, now: float, now_us: int) -> Pieces | None:
         """Return the next packet of the stream, whatever kind it is, with the acknowledgement that is due, or None."""
         packet = self.sender.next_packet(now)
         if packet is None:
             return None
         if packet.is_fragment:
             fragment = encode_fragment(Fragment(packet.start, packet.stop == len(packet.payload)))
-            return (
-                self._encode(packet.type, packet.seq_nr, now_us, FRAGMENT, fragment)
-                + packet.payload[packet.start : packet.stop]
-            )
+            header = self._encode(packet.type, packet.seq_nr, now_us, FRAGMENT, fragment)
+            return header, packet.payload[packet.start : packet.stop]
         selective = self._receive_buffer.selective_ack() if self.due else b""
         self.due = 0
-        return self._encode(packet.type, packet.seq_nr, now_us, SELECTIVE_ACK, selective) + packet.payload
+        return self._encode(packet.type, packet.seq_nr, now_us, SELECTIVE_ACK, selective), packet.payload
 
     def control_packet(self, now_us: int) -> bytes:
         """Return the packet that is due: SYN, probe, or acknowledgement."""

@@ -6,6 +6,7 @@ from typing import Final, final
 
 from pinecone_transport.deadlines import Deadlines
 from pinecone_transport.session.budget import Budget
+from pinecone_transport.session.socket import Pieces
 from pinecone_transport.session.utp.congestion import Ledbat
 from pinecone_transport.session.utp.connection import ANSWER_DUE, Connection
 from pinecone_transport.session.utp.limits import UtpLimits
@@ -69,7 +70,7 @@ class Remote:
         ]
         return min(idle)[2] if idle else None
 
-    def take(self, left: int, now: float, packets: list[bytes]) -> None:
+    def take(self, left: int, now: float, packets: list[Pieces]) -> None:
         """Add about ``left`` bytes of packets to ``packets``."""
         now_us = int(now * 1e6) & 0xFFFFFFFF
         self.budget.pass_time(now)
@@ -85,7 +86,7 @@ class Remote:
         self.sending.pop(connection.stream, None)
         del self.connections[connection.receive_id]
 
-    def _take_control(self, left: int, spare: bool, now_us: int, packets: list[bytes]) -> int:
+    def _take_control(self, left: int, spare: bool, now_us: int, packets: list[Pieces]) -> int:
         """Add SYNs, their answers, probes and acknowledgements.
 
         With ``spare``, those that a connection's data can carry are left out.
@@ -98,10 +99,10 @@ class Remote:
             del self.control[stream]
             packet = connection.control_packet(now_us)
             left -= len(packet)
-            packets.append(packet)
+            packets.append((packet,))
         return left
 
-    def _take_data(self, left: int, now: float, now_us: int, packets: list[bytes]) -> int:
+    def _take_data(self, left: int, now: float, now_us: int, packets: list[Pieces]) -> int:
         """Add data packets, one of each connection in turn, or many of one that is alone."""
         sending = self.sending
         while sending and left > 0:

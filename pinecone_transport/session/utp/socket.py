@@ -16,7 +16,7 @@ from pinecone_transport.identity import PublicKey
 from pinecone_transport.randomness import RandomSource
 from pinecone_transport.session.budget import Budgets
 from pinecone_transport.session.events import SessionEvent
-from pinecone_transport.session.socket import SessionInfo, Socket
+from pinecone_transport.session.socket import Pieces, SessionInfo, Socket
 from pinecone_transport.session.strays import Strays
 from pinecone_transport.session.utp.connection import Connection
 from pinecone_transport.session.utp.extensions import COMPRESSED, EARLY, expand, options_of
@@ -97,11 +97,20 @@ class UtpSocket(Socket):
         Raises:
             LocalProtocolError: There are more, or the stream was closed by its owner.
         """
+        self.write_pieces(stream, (data,), now)
+
+    def write_pieces(self, stream: int, pieces: Sequence[bytes], now: float) -> None:
+        """Queue bytes as `write` of each piece does, cheaper: a stream of many bytes is looked at once for all.
+
+        Raises:
+            LocalProtocolError: There are more, or the stream was closed by its owner; then none is queued.
+        """
         connection = self._find(stream)
         if connection is not None:
-            if len(data) > connection.sender.space():
+            if sum(map(len, pieces)) > connection.sender.space():
                 raise LocalProtocolError("more was written than there was room for")
-            connection.sender.write(data, now)
+            for data in pieces:
+                connection.sender.write(data, now)
             self._touch(connection, now)
 
     def room(self, stream: int) -> int:
@@ -252,8 +261,13 @@ class UtpSocket(Socket):
 
         The key's connections take turns, one packet each.
         """
-        packets: list[bytes] = []
-        left = self._strays.take(key, limit, packets)
+        return [b"".join(pieces) for pieces in self.pieces_to_send(key, limit, now)]
+
+    def pieces_to_send(self, key: PublicKey, limit: int, now: float) -> list[Pieces]:
+        """Return packets as `packets_to_send` does, each in pieces: payload is not copied."""
+        strays: list[bytes] = []
+        left = self._strays.take(key, limit, strays)
+        packets: list[Pieces] = [(packet,) for packet in strays]
         remote = self._remotes.get(key)
         if remote is not None:
             remote.take(left, now, packets)
