@@ -20,21 +20,20 @@ from OpenSSL.crypto import FILETYPE_ASN1, dump_certificate
 from pinecone_transport.errors import CertificateError
 from pinecone_transport.identity import Identity, PublicKey, key_from_certificate
 from twisted_endpoints.errors import TlsFailed, WrongPeerKey
+from twisted_endpoints.tls_reading import RECORD, fast_reader, read_plainly
 
 if TYPE_CHECKING:
     from OpenSSL.crypto import X509
 
     from pinecone_transport.node.interfaces import INode
 
-_RECORD: Final = 16_384
-"""Plaintext of the largest TLS record (RFC 8446 §5.1)."""
 _RECORD_OVERHEAD: Final = 22
 """Header, content type and tag of a record (RFC 8446 §5.2)."""
-_SEAL_SIZE: Final = 16 * _RECORD
+_SEAL_SIZE: Final = 16 * RECORD
 """Plaintext that goes into one call of OpenSSL."""
 _PULL_SIZE: Final = 65_536
 """Ciphertext asked of OpenSSL in one call, but for whole segments. Larger buffers may be mapped anew each time."""
-_READ_SIZE: Final = 6 * _RECORD
+_READ_SIZE: Final = 6 * RECORD
 """Plaintext given to a protocol at once."""
 _JOIN_BELOW: Final = 4096
 """Plaintext pieces shorter than this are joined with what follows: a record of their own costs more."""
@@ -43,6 +42,8 @@ _CIPHERS: Final = b"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_P
 handshake does a lot."""
 _PARTIAL_WRITE: Final = 1
 """OpenSSL's SSL_MODE_ENABLE_PARTIAL_WRITE, which pyOpenSSL sets: each call would encrypt one record alone."""
+
+_read: Final = fast_reader(_READ_SIZE) or read_plainly
 
 
 @final
@@ -175,21 +176,16 @@ class TlsConnection:
 
     def read(self) -> bytes:
         """Return received plaintext, about 96 KiB at most; empty if there is none (now, or any more)."""
-        pieces: list[bytes] = []
-        size = 0
-        while self._may_have_plaintext and size < _READ_SIZE and not self.ended and self.error is None:
-            try:
-                piece = self._ssl.recv(_RECORD)
-            except SSL.WantReadError:
-                self._may_have_plaintext = False
-            except SSL.ZeroReturnError:
-                self.ended = True
-            except SSL.Error as error:
-                self.error = TlsFailed(f"TLS broke: {_describe(error)}")
-            else:
-                pieces.append(piece)
-                size += len(piece)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        if not self._may_have_plaintext or self.ended or self.error is not None:
+            return b""
+        data, error = _read(self._ssl, _READ_SIZE)
+        if isinstance(error, SSL.WantReadError):
+            self._may_have_plaintext = False
+        elif isinstance(error, SSL.ZeroReturnError):
+            self.ended = True
+        elif error is not None:
+            self.error = TlsFailed(f"TLS broke: {_describe(error)}")
+        return data
 
     def write(self, data: bytes) -> None:
         """Take plaintext; ``data_to_send`` encrypts it."""
@@ -253,7 +249,7 @@ class TlsConnection:
             return
         while self.pending and self._sealed < room:
             wanted = room - self._sealed
-            self._seal_piece(self._take(min(_SEAL_SIZE, max(_RECORD, wanted - wanted % _RECORD))))
+            self._seal_piece(self._take(min(_SEAL_SIZE, max(RECORD, wanted - wanted % RECORD))))
         if self._ending and not self.pending:
             self._ssl.shutdown()
             self._has_ciphertext = True
@@ -261,7 +257,7 @@ class TlsConnection:
 
     def _seal_piece(self, plaintext: bytes | memoryview) -> None:
         self._ssl.sendall(plaintext)
-        self._sealed += len(plaintext) + _RECORD_OVERHEAD * -(-len(plaintext) // _RECORD)
+        self._sealed += len(plaintext) + _RECORD_OVERHEAD * -(-len(plaintext) // RECORD)
         self._has_ciphertext = True
 
     def _take(self, limit: int) -> bytes | memoryview:
