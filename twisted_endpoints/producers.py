@@ -9,9 +9,9 @@ from twisted.internet.interfaces import IProducer, IPullProducer, IPushProducer
 
 HIGH_WATER: Final = 262_144
 """Plaintext that waits above which a push producer is told to pause, bytes."""
-HIGH_WATER_FAST: Final = 1_048_576
+HIGH_WATER_FAST: Final = 524_288
 """The same where nothing waited when the producer was last asked. A turn of the reactor costs as much as encrypting and
-sending a hundred kilobytes, so a fast stream gets many of them in each; in a slow one they would only wait here."""
+sending a hundred kilobytes, so a fast stream gets several of them in each; in a slow one they would only wait here."""
 LOW_WATER: Final = 131_072
 """Plaintext that waits below which a producer is asked for more, bytes: not 0, so that the stream never runs dry."""
 
