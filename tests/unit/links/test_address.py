@@ -1,3 +1,5 @@
+from unittest.mock import patch
+
 import pytest
 
 from pinecone_transport.links import HostPort, host_and_port, parse_listen, parse_peer
@@ -38,3 +40,19 @@ def test_one_listens_on_addresses_of_this_machine_not_on_names() -> None:
     assert parse_listen("0.0.0.0:5").is_ip
     with pytest.raises(ValueError, match="is not an IP address; listen on one"):
         parse_listen("localhost:5")
+
+
+class TorPlugin:
+    """What txtorcon tells Twisted of itself."""
+
+    prefix = "tor"
+
+
+def test_what_a_plug_in_of_twisted_knows_is_an_address_while_it_is_installed() -> None:
+    text = "tor:" + "a" * 56 + ".onion:65432"
+    look_up = "pinecone_transport.links.address.getPlugins"
+    with patch(look_up, return_value=[]), pytest.raises(ValueError, match="nothing installed here knows"):
+        parse_peer(text)
+    with patch(look_up, return_value=[TorPlugin()]):
+        address = parse_peer(text)
+    assert (address.way, str(address)) == ("tor", text)
