@@ -18,6 +18,7 @@ from twisted.internet.utils import getProcessOutputAndValue
 from pinecone_transport.node.control import ControlError, ask
 from tests.support.lan_network import LanNetwork, linked
 from tests.support.namespaces import require_namespaces
+from tests.support.processor_time import Waiting
 
 PINECONE = [sys.executable, "-m", "pinecone_transport.node.cli"]
 
@@ -97,7 +98,9 @@ async def test_an_interface_that_comes_late_is_used_and_one_that_goes_is_left_at
     host.plug_in("lan0", "usb0")
     await linked(late, neighbour)
     host.unplug("usb0")
-    assert await linked(late) < 4.0
+    waiting = Waiting(late.pid, neighbour.pid)
+    await linked(late)
+    assert waiting.waited() < 4.0
 
 
 @pytest_twisted.ensureDeferred

@@ -17,6 +17,7 @@ import pytest
 import yaml
 from synapse.util.check_dependencies import DependencyException, check_requirements
 
+from tests.support.processor_time import Waiting
 from tests.support.synapse_processes import START_TIMEOUT, Process, Relay, Synapse, free_port
 
 pytestmark = pytest.mark.synapse
@@ -158,12 +159,15 @@ def test_a_worker_sends_federation_through_the_main_process(open_directory: Path
         alice.wait_for_message(room, "from Bob")
         assert "Sending transaction" in sender.log.read_text()
         assert "Sending transaction" not in a.logged()
+        bob.news()
         b.stop()
         alice.send(room, "while you were away")
         sender.wait_until(lambda: "Request failed: PUT" in sender.log.read_text(), "failure", 60)
         b.start()
         b.wait_until_up()
-        bob.wait_for_message(room, "while you were away", 5)
+        waiting = Waiting(*(process.pid for process in (sender, a, b, relay)))
+        bob.wait_to_be_told(room, "while you were away")
+        assert waiting.waited() < 5
     finally:
         for process in processes:
             process.stop()

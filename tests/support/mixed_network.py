@@ -104,8 +104,7 @@ class MixedNetwork:
 
     def waiting(self) -> Waiting:
         """Begin to measure how long all that run now wait."""
-        pids = [peer.pid for peer in self.peers if isinstance(peer, PeerProcess)]
-        return Waiting(*(pid for pid in pids if pid is not None))
+        return Waiting(*(peer.pid for peer in self.peers if isinstance(peer, PeerProcess)))
 
     def faults(self) -> list[str]:
         """Return what was wrong with frames on links that a relay is in."""

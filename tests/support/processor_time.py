@@ -31,8 +31,8 @@ class Waiting:
     processes have something to do at once, that is taken off for each, so it is never too long.
     """
 
-    def __init__(self, *pids: int) -> None:
-        self._pids = (*pids, os.getpid())
+    def __init__(self, *pids: int | None) -> None:
+        self._pids = (*(pid for pid in pids if pid is not None), os.getpid())
         self._began_at = time.monotonic()
         self._busy_before = processor_seconds(self._pids)
 
