@@ -58,9 +58,7 @@ class CoordinatesCache:
         return seen.coordinates
 
     def doubt(self, key: PublicKey, seen_before: float) -> None:
-        """There was no answer: try the other way from now on, by key, or by coordinates that were doubted before.
-
-        Which of the two is at fault nobody knows, nor whether it is not the way itself that both take.
+        """There was no answer: route by key, until there are coordinates anew or these are trusted again.
 
         Coordinates that were seen at the time ``seen_before`` or later stay in use, but once only. Frames are not
         signed: somebody who sends false coordinates in the key's name often enough would otherwise have all that goes
@@ -73,7 +71,7 @@ class CoordinatesCache:
             self._seen[key] = seen._replace(spared=True)
             return
         self._seen[key] = seen._replace(spared=False)
-        self._doubted ^= {key}
+        self._doubted.add(key)
 
     def trust(self) -> None:
         """Doubt none any more: it may have been a way of ours that was at fault, and is another one now."""

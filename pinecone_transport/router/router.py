@@ -308,7 +308,7 @@ class Router:
         return frames
 
     def doubt_coordinates(self, key: PublicKey, seen_before: float) -> None:
-        """The key (32 bytes) has not answered: route packets to it by key, or by coordinates again if that was so.
+        """The key (32 bytes) has not answered: route packets to it by key, until there is reason to trust them again.
 
         Coordinates that its traffic brought at the time ``seen_before`` or later are left in peace once.
         """
