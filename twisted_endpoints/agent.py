@@ -34,7 +34,7 @@ class PineconeAgent:
     def __init__(
         self, node: INode, pool: HTTPConnectionPool | None = None, connect_timeout: float = DIAL_TIMEOUT
     ) -> None:
-        self.pool: Final = BoundedConnectionPool(node.reactor) if pool is None else pool
+        self.pool: Final = BoundedConnectionPool(node.reactor, call_soon=node.call_soon) if pool is None else pool
         endpoints = _EndpointFactory(node, connect_timeout)
         self._agent: Final = Agent.usingEndpointFactory(node.reactor, endpoints, self.pool)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Hashable
+from functools import partial
 from typing import Any, Final, final
 
 from twisted.internet.defer import Deferred
@@ -30,13 +31,21 @@ class BoundedConnectionPool(HTTPConnectionPool):
     Args:
         reactor: Where idle connections are timed.
         max_connections: Connections to one place.
+        call_soon: Calls its argument a little later; in a later turn of the reactor if None. A node's calls it before
+            the turn is over that has brought an answer, so that the next request leaves with its acknowledgement.
     """
 
-    def __init__(self, reactor: IReactorTime, max_connections: int = MAX_CONNECTIONS) -> None:
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        max_connections: int = MAX_CONNECTIONS,
+        call_soon: Callable[[Callable[[], None]], object] | None = None,
+    ) -> None:
         HTTPConnectionPool.__init__(self, reactor, persistent=True)
         self.cachedConnectionTimeout = IDLE_TIMEOUT
         self.maxPersistentPerHost = max_connections
         self._max_connections: Final = max_connections
+        self._call_soon: Final = call_soon or partial(reactor.callLater, 0)
         self._places: Final[dict[Hashable, _Place]] = {}
 
     def getConnection(self, key: Hashable, endpoint: IStreamClientEndpoint) -> Deferred[Any]:
@@ -57,12 +66,12 @@ class BoundedConnectionPool(HTTPConnectionPool):
 
     def _putConnection(self, key: Hashable, connection: Any) -> None:
         # Twisted's hook for a connection that has become idle. The response is not quite done with the connection
-        # when this is called, so the next request must not begin before the next turn.
+        # when this is called, so the next request must not begin in here.
         place = self._places.get(key)
         if place is None or not place.waiting:
             HTTPConnectionPool._putConnection(self, key, connection)
         else:
-            self._reactor.callLater(0, self._hand_over, key, place, connection)
+            self._call_soon(partial(self._hand_over, key, place, connection))
 
     def _hand_over(self, key: Hashable, place: _Place, connection: Any) -> None:
         if connection.state != "QUIESCENT":

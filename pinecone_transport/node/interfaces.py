@@ -76,6 +76,12 @@ class INode(Interface):
     def mark_dirty(stream: int) -> None:  # noqa: N805
         """Have ``flush`` of the stream's receiver called at the end of the turn, if the stream has room."""
 
+    def call_soon(call: Callable[[], None]) -> None:  # noqa: N805
+        """Have something called in this turn, or else the next, behind what is being handed out: not from inside it.
+
+        What it writes leaves at the end of that very turn.
+        """
+
     def close_stream(stream: int) -> None:  # noqa: N805
         """Send what was flushed and then the end; reading goes on. ``flush`` is not called again."""
 

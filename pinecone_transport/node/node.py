@@ -174,6 +174,10 @@ class Node(Service):
         self._streams.mark_dirty(stream)
         self._turns.end_soon()
 
+    def call_soon(self, call: Callable[[], None]) -> None:
+        """See `INode`."""
+        self._turns.call_soon(call)
+
     def close_stream(self, stream: int) -> None:
         """See `INode`."""
         self._streams.close(stream)

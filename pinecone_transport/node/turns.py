@@ -8,6 +8,7 @@ brings leaves in as few writes as can be.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from typing import Final, TypeAlias, final
 
@@ -17,6 +18,8 @@ from pinecone_transport.node.events import LinkDown
 from pinecone_transport.node.link_table import LinkTable
 from pinecone_transport.node.streams import Streams
 from pinecone_transport.stack import Stack, StackEvent
+
+logger = logging.getLogger("pinecone_transport.node")
 
 NodeEvent: TypeAlias = StackEvent | LinkDown
 
@@ -60,6 +63,7 @@ class Turns:
         self._clock = clock
         self._now_reached = clock()
         self._events: list[NodeEvent] = []
+        self._calls: list[Callable[[], None]] = []
         self._active = False
         self._turn_call: IDelayedCall | None = None
         self._timer: IDelayedCall | None = None
@@ -89,6 +93,11 @@ class Turns:
     def add(self, events: Iterable[NodeEvent]) -> None:
         """Have events handed out at the end of the turn, which is scheduled."""
         self._events += events
+        self.end_soon()
+
+    def call_soon(self, call: Callable[[], None]) -> None:
+        """Have something called in this turn, or else the next, behind what is being handed out now."""
+        self._calls.append(call)
         self.end_soon()
 
     def end_soon(self) -> None:
@@ -142,12 +151,22 @@ class Turns:
             events, self._events = self._events, []
             for event in events:
                 self._hand_out(event, now)
+            self._call()
             self._streams.flush(now)
             self._stack.pump(now)
             # What was written made room in the links' queues.
-            if not self._links.write(now) and not self._events and not self._streams.has_work:
+            if not (self._links.write(now) or self._events or self._calls or self._streams.has_work):
                 return False
         return True
+
+    def _call(self) -> None:
+        """Call whom `call_soon` was told of."""
+        calls, self._calls = self._calls, []
+        for call in calls:
+            try:
+                call()
+            except Exception:
+                logger.exception("What was to be called in a turn failed")
 
     def _arm_timer(self, now: float) -> None:
         deadline = self._stack.next_timer()

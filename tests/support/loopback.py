@@ -74,6 +74,7 @@ class LoopbackNode:
         self.ends: dict[int, _End] = {}
         self._acceptor: Acceptor | None = None
         self._dirty: dict[int, None] = {}
+        self._calls: list[Callable[[], None]] = []
         self._next_number = 1
         self._turn_scheduled = False
 
@@ -100,6 +101,10 @@ class LoopbackNode:
 
     def mark_dirty(self, stream: int) -> None:
         self._dirty[stream] = None
+        self.turn_soon()
+
+    def call_soon(self, call: Callable[[], None]) -> None:
+        self._calls.append(call)
         self.turn_soon()
 
     def close_stream(self, stream: int) -> None:
@@ -149,6 +154,9 @@ class LoopbackNode:
         for end in list(self.ends.values()):
             while end.mail:
                 end.mail.popleft()()
+        calls, self._calls = self._calls, []
+        for call in calls:
+            call()
         dirty, self._dirty = self._dirty, {}
         for stream in dirty:
             end = self.ends.get(stream)

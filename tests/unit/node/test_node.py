@@ -3,6 +3,7 @@
 import itertools
 import json
 import random
+from collections.abc import Sequence
 
 import pytest
 from twisted.internet.error import ConnectionDone
@@ -394,6 +395,39 @@ class StreamTests(NodeTestCase):
         a.open_stream(b.identity.key, client)
         self.run_for(2)
         assert client.calls == ["connected", "data", "ended", "lost"]
+
+    def test_what_is_to_be_called_soon_is_called_in_the_same_turn_behind_the_events(self) -> None:
+        a, b = self.line(2)
+        log: list[str] = []
+
+        class Calling(StreamEnd):
+            def stream_data(self, data: bytes) -> None:
+                b.call_soon(lambda: log.append("called"))
+                log.append("data")
+                b.mark_dirty(self.stream)
+
+            def flush(self, room: int, segment: int) -> Sequence[bytes]:
+                log.append("flush")
+                return ()
+
+        b.set_acceptor(lambda _: Calling(b))
+        a.open_stream(b.identity.key, StreamEnd(a, b"request"))
+        self.run_for(1)
+        assert log[-3:] == ["data", "called", "flush"]
+
+    def test_what_is_to_be_called_soon_outside_a_turn_is_called_in_the_next_and_may_fail(self) -> None:
+        a = self.node(1)
+        called: list[int] = []
+
+        def fail() -> None:
+            raise RuntimeError("called")
+
+        a.call_soon(fail)
+        a.call_soon(lambda: called.append(1))
+        assert called == []
+        with self.assertLogs("pinecone_transport.node", "ERROR"):
+            self.turns()
+        assert called == [1]
 
 
 class LifeTests(NodeTestCase):

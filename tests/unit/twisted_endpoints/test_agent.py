@@ -20,7 +20,7 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 from zope.interface.verify import verifyObject
 
 from tests.support.loopback import LoopbackNetwork
-from twisted_endpoints import NotAServerName, PineconeAgent, PineconeServerEndpoint, server_url
+from twisted_endpoints import BoundedConnectionPool, NotAServerName, PineconeAgent, PineconeServerEndpoint, server_url
 
 LARGE = hashlib.shake_256(b"large").digest(2_000_000)
 
@@ -194,6 +194,17 @@ class PoolTests(AgentTestCase):
         self.settle()
         for answer in asking[8:]:
             self.successResultOf(answer)
+
+    def test_a_pool_of_its_own_reactor_hands_connections_on_in_a_later_turn(self) -> None:
+        self.agent = PineconeAgent(self.alice, BoundedConnectionPool(self.clock, max_connections=1))
+        asking = self.ask(2)
+        self.site.let_go()
+        self.settle()
+        self.successResultOf(asking[0])
+        assert (self.site.connections, len(self.site.held)) == (1, 1)
+        self.site.let_go()
+        self.settle()
+        self.successResultOf(asking[1])
 
     def test_a_lost_connection_makes_room_for_a_request_that_waits(self) -> None:
         asking = self.ask(9)
