@@ -19,7 +19,7 @@ GONE_AFTER: Final = 10.0
 """Seconds without any link after which others may have given us up. Sessions live through less."""
 
 MAX_GREETED: Final = 200
-"""Servers that are called, those first that were sent something last."""
+"""Servers that are called, those first that were sent something last, then others in rooms with us."""
 
 AT_A_TIME: Final = 8
 """Calls under way."""
@@ -41,7 +41,7 @@ class Homeserver(Protocol):
         """Wait."""
 
     async def known_servers(self, limit: int) -> list[str]:
-        """Return names of servers that were sent something, the last one first."""
+        """Return names of servers that were sent something, the last one first, then of those in rooms with us."""
 
     async def together(self, tasks: Sequence[Callable[[], Awaitable[None]]]) -> None:
         """Run the tasks at the same time; return when all are done."""

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
+from sqlite3 import Cursor
 from typing import Any, Final, final
 
 import attrs
@@ -264,12 +265,10 @@ class SynapseInternals:
         return await self._api.run_db_interaction("pinecone_backed_off_servers", select)
 
     async def known_servers(self, limit: int) -> list[str]:
-        """Return the names of servers that events were sent to, at most ``limit``, the last one first."""
+        """Return names of the overlay's length that we have to do with: see `select_known_servers`."""
 
         def select(txn: LoggingTransaction) -> list[str]:
-            order = "COALESCE(last_successful_stream_ordering, 0) DESC"
-            txn.execute(f"SELECT destination FROM destinations ORDER BY {order} LIMIT ?", (limit,))
-            return [row[0] for row in txn]
+            return select_known_servers(txn, self.hs.hostname, limit)
 
         return await self._api.run_db_interaction("pinecone_known_servers", select)
 
@@ -293,6 +292,23 @@ class SynapseInternals:
         # process does.
         self.reactor.addSystemEventTrigger("before", "shutdown", stop)
         self.hs.register_async_shutdown_handler(phase="before", eventType="shutdown", shutdown_func=stop)
+
+
+def select_known_servers(txn: LoggingTransaction | Cursor, own_name: str, limit: int) -> list[str]:
+    """Return names as long as a key that events were sent to, the last one first, then those of rooms' other members.
+
+    Who only joined a room, and never sent anything there, has sent no events to the others in it.
+    """
+    key = 64 * "_"  # a LIKE pattern: so many characters
+    order = "COALESCE(last_successful_stream_ordering, 0) DESC"
+    txn.execute(f"SELECT destination FROM destinations WHERE destination LIKE ? ORDER BY {order} LIMIT ?", (key, limit))
+    names = [row[0] for row in txn]
+    txn.execute(
+        "SELECT DISTINCT substr(state_key, length(state_key) - 63) FROM current_state_events"
+        " WHERE type = 'm.room.member' AND membership = 'join' AND state_key LIKE ? AND NOT state_key LIKE ? LIMIT ?",
+        ("%:" + key, "%:" + own_name, limit),
+    )
+    return list(dict.fromkeys([*names, *(row[0] for row in txn)]))[:limit]
 
 
 def resource_tree(resources: dict[str, Resource]) -> Resource:
