@@ -51,30 +51,56 @@ class ProtocolQueue:
         return frame
 
 
+_Pair = tuple[PublicKey, PublicKey]
+"""Destination and source."""
+
+
 @final
 class _Flow:
-    """The frames of the pairs of keys that share a hash, each as pieces to be written one behind the other."""
+    """The frames of a pair of keys, each as pieces to be written one behind the other.
 
-    __slots__ = ("frames", "size")
+    Attributes:
+        pair: Whose frames wait here, or waited last.
+        shared: While frames wait, those of other pairs with the same hash may be among them, since no flow was free.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("frames", "pair", "shared", "size")
+
+    def __init__(self, pair: _Pair) -> None:
         self.frames: Final[deque[tuple[bytes, ...]]] = deque()
         self.size = 0
+        self.begin(pair)
+
+    def begin(self, pair: _Pair) -> None:
+        """Take what is empty for this pair."""
+        self.pair = pair
+        self.shared = False
 
 
 @final
 class FairQueue:
     """Encoded traffic frames: one at a time from each flow in turn; a flow that is full loses its oldest.
 
-    A flow is a hash of source and destination key. Python's hash of bytes has a secret of the process in it, so
-    nobody far away can choose keys that share a flow with another's.
+    A pair of source and destination key has the flow that its hash says, or the next free one while frames of another
+    pair wait there: of sixteen flows, two pairs would have the same one too often. Only when none is free they share.
+    Python's hash of bytes has a secret of the process in it, so nobody far away can choose keys for that.
 
     Attributes:
         size: Bytes that wait.
         dropped: Frames dropped since a flow, or all of them together, had too many bytes.
     """
 
-    __slots__ = ("_count", "_flow_count", "_flow_limit", "_flow_room", "_flows", "_turns", "dropped", "size")
+    __slots__ = (
+        "_count",
+        "_elsewhere",
+        "_flow_count",
+        "_flow_limit",
+        "_flow_room",
+        "_flows",
+        "_turns",
+        "dropped",
+        "size",
+    )
 
     def __init__(self, peer_type: PeerType) -> None:
         bluetooth = peer_type is PeerType.BLUETOOTH
@@ -82,6 +108,7 @@ class FairQueue:
         self._flow_limit: Final = int(self._flow_room * FLOW_LIMIT_FACTOR)
         self._flow_count: Final = FLOWS_BLUETOOTH if bluetooth else FLOWS
         self._flows: Final[dict[int, _Flow]] = {}  # made when first used: 254 of them are 190 KiB, on every link
+        self._elsewhere: Final[dict[_Pair, _Flow]] = {}  # pairs that wait in another flow than their hash says
         self._turns: Final[deque[_Flow]] = deque()  # the flows that have frames, each once
         self._count = 0
         self.size = 0
@@ -123,11 +150,49 @@ class FairQueue:
         return frame
 
     def _flow(self, destination: PublicKey, source: PublicKey) -> _Flow:
-        number = hash((destination, source)) % self._flow_count
+        """Return where frames of the pair wait; if none do, where the next one will."""
+        pair = destination, source
+        if self._elsewhere:
+            flow = self._elsewhere.get(pair)
+            if flow is not None:
+                if flow.frames and flow.pair == pair:
+                    return flow
+                del self._elsewhere[pair]
+        number = hash(pair) % self._flow_count
         flow = self._flows.get(number)
         if flow is None:
-            flow = self._flows[number] = _Flow()
+            flow = self._flows[number] = _Flow(pair)
+        elif not flow.frames:
+            flow.begin(pair)
+        elif flow.pair != pair and not flow.shared:
+            return self._free_flow(pair, number) or self._share(flow)
         return flow
+
+    def _free_flow(self, pair: _Pair, number: int) -> _Flow | None:
+        """Give the pair the next flow behind its own that nothing waits in."""
+        for step in range(1, self._flow_count):
+            other = (number + step) % self._flow_count
+            flow = self._flows.get(other)
+            if flow is None:
+                flow = self._flows[other] = _Flow(pair)
+            elif flow.frames:
+                continue
+            flow.begin(pair)
+            self._forget_places()
+            self._elsewhere[pair] = flow
+            return flow
+        return None
+
+    def _share(self, flow: _Flow) -> _Flow:
+        flow.shared = True  # until it is empty, so that each pair's frames stay in order
+        return flow
+
+    def _forget_places(self) -> None:
+        """Forget where pairs were of which nothing waits there any more, once there are as many as flows."""
+        if len(self._elsewhere) >= self._flow_count:
+            for pair, flow in list(self._elsewhere.items()):
+                if not flow.frames or flow.pair != pair:
+                    del self._elsewhere[pair]
 
     def _take(self, flow: _Flow) -> tuple[bytes, ...]:
         frame = flow.frames.popleft()

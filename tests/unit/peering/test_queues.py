@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
 from pinecone_transport.peering.queues import FairQueue, ProtocolQueue
@@ -58,6 +60,37 @@ def test_a_flow_is_a_pair_of_keys_in_one_direction() -> None:
     back = [queue.room(source, destination) for destination, source in pairs]
     assert all(queue.room(*pair) < full for pair in pairs)
     assert full in back
+
+
+def test_pairs_with_the_same_hash_do_not_share_a_flow_while_another_one_is_free() -> None:
+    queue = FairQueue(PeerType.BLUETOOTH)
+    full = queue.room(key(0), SOURCE)
+    for number in range(16):  # of sixteen drawn, all differ in one case of a million
+        assert queue.room(key(number), SOURCE) == full
+        queue.push(key(number), SOURCE, (b"first",))
+    queue.push(key(0), SOURCE, (b"second",))
+    assert len(drained(queue)) == 17
+    for number in range(16, 40):  # and again, when others had them before
+        assert queue.room(key(number), SOURCE) == full
+        queue.push(key(number), SOURCE, (b"x",))
+        queue.pop()
+
+
+def test_each_pair_keeps_its_order_however_many_there_are() -> None:
+    queue = FairQueue(PeerType.BLUETOOTH)
+    random = Random(1)
+    sent, received = [0] * 40, [0] * 40
+    for _ in range(20_000):
+        if len(queue) < random.choice((3, 15, 60)):
+            number = random.randrange(40)
+            queue.push(key(number), SOURCE, (bytes([number]), sent[number].to_bytes(4)))
+            sent[number] += 1
+        elif len(queue):
+            who, count = queue.pop()
+            assert int.from_bytes(count) == received[who[0]]
+            received[who[0]] += 1
+    assert queue.dropped == 0
+    assert min(received) > 100
 
 
 @pytest.mark.parametrize(
