@@ -372,6 +372,10 @@ class Stack:
                 record.peering.send_frame(frame, now)
                 self._link_changed(link, record)
 
+    def has_more_to_send(self) -> bool:
+        """Tell whether `pump` and `data_to_send` may give more, now that links have taken what they gave."""
+        return bool(self._sendable or self.socket.ready_keys())
+
     def next_timer(self) -> float | None:
         """Return when `handle_timer` wants to be called, seconds on the ``now`` axis, or None."""
         self._deadlines.schedule(_ROUTER, self.router.next_timer())

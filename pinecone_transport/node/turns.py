@@ -155,7 +155,8 @@ class Turns:
             self._streams.flush(now)
             self._stack.pump(now)
             # What was written made room in the links' queues.
-            if not (self._links.write(now) or self._events or self._calls or self._streams.has_work):
+            more = self._links.write(now) and self._stack.has_more_to_send()
+            if not (more or self._events or self._calls or self._streams.has_work):
                 return False
         return True
 

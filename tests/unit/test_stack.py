@@ -54,8 +54,10 @@ def test_a_new_link_sends_the_handshake_first() -> None:
     stack = make_stack()
     link = stack.add_link(PeerType.REMOTE, 1000.0)
     assert stack.links_to_send() == [link]
+    assert stack.has_more_to_send()
     assert stack.data_to_send(link, 1 << 16, 1000.0) == [encode_handshake(identity(1))]
     assert stack.links_to_send() == []
+    assert not stack.has_more_to_send()
     assert stack.data_to_send(link, 1 << 16, 1000.0) == []
 
 

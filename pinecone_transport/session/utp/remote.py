@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final, final
 
-from pinecone_transport.deadlines import Deadlines
 from pinecone_transport.session.budget import Budget
 from pinecone_transport.session.socket import Pieces
 from pinecone_transport.session.utp.congestion import Ledbat
@@ -31,12 +30,16 @@ class Remote:
         early: The same, of which the owner knows, since the SYN brought the beginning of the stream.
         control: Those with an acknowledgement or the like to send, by stream.
         sending: Those with data to send, by stream, in the order of their turns.
+
+    Args:
+        budget: What they share.
+        touched: Of all keys; gets those whose deadline may have moved.
     """
 
-    __slots__ = ("_deadlines", "budget", "connections", "control", "early", "half_open", "sending")
+    __slots__ = ("_touched", "budget", "connections", "control", "early", "half_open", "sending")
 
-    def __init__(self, budget: Budget, deadlines: Deadlines) -> None:
-        self._deadlines: Final = deadlines
+    def __init__(self, budget: Budget, touched: dict[int, Connection]) -> None:
+        self._touched: Final = touched
         self.budget: Final = budget
         self.connections: Final[dict[int, Connection]] = {}
         self.half_open: Final[dict[int, Connection]] = {}
@@ -109,7 +112,7 @@ class Remote:
             stream, connection = next(iter(sending.items()))
             if not self.budget.has_room():
                 self.budget.limited = True
-                self._deadlines.schedule(stream, connection.deadline(now))
+                self._touched[stream] = connection
                 break
             del sending[stream]
             length = connection.data_packets(1 if sending else left, now, now_us, packets)
@@ -120,5 +123,5 @@ class Remote:
                 self.control.pop(stream, None)
             if connection.has_data():
                 sending[stream] = connection
-            self._deadlines.schedule(stream, connection.deadline(now))
+            self._touched[stream] = connection
         return left

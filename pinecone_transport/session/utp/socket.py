@@ -60,6 +60,9 @@ class UtpSocket(Socket):
         self._early: Final[dict[int, Connection]] = {}
         self._next_stream = 1
         self._active: Final[dict[PublicKey, None]] = {}
+        # What was touched since somebody last asked for a time: its deadline is reckoned once, however often that was.
+        self._touched: Final[dict[int, Connection]] = {}
+        self._touched_at = 0.0
         self._strays: Final = Strays(self._limits.resets, self._limits.resets_per_key)
 
     # From above
@@ -77,7 +80,7 @@ class UtpSocket(Socket):
 
         Source: §8; BEP 29, connection setup.
         """
-        remote = self._remotes.get(key) or Remote(self._budgets.of(key), self._deadlines)
+        remote = self._remotes.get(key) or Remote(self._budgets.of(key), self._touched)
         limits = self._limits
         if (
             len(self._streams) >= limits.connections + limits.kept_for_dials
@@ -271,6 +274,7 @@ class UtpSocket(Socket):
         remote = self._remotes.get(key)
         if remote is not None:
             remote.take(left, now, packets)
+            self._touched_at = now
         self.counters["packets sent"] += len(packets)
         self._active.pop(key, None)
         if self._is_ready(key):
@@ -279,9 +283,15 @@ class UtpSocket(Socket):
 
     # Time
 
+    def next_timer(self) -> float | None:
+        """Return when `handle_timer` wants to be called, seconds on the ``now`` axis, or None."""
+        self._schedule_touched()
+        return super().next_timer()
+
     def handle_timer(self, now: float) -> list[SessionEvent]:
         """Do what has become due: packets to be repeated, connections to be given up."""
         events: list[SessionEvent] = []
+        self._schedule_touched()
         for stream in self._deadlines.take_due(now):
             connection = self._streams[stream]
             connection.handle_timer(now, events)
@@ -359,7 +369,7 @@ class UtpSocket(Socket):
 
     def _receive_syn(self, key: PublicKey, packet: UtpPacket, now: float, events: list[SessionEvent]) -> None:
         receive_id = (packet.connection_id + 1) & 0xFFFF
-        remote = self._remotes.get(key) or Remote(self._budgets.of(key), self._deadlines)
+        remote = self._remotes.get(key) or Remote(self._budgets.of(key), self._touched)
         connection = remote.connections.get(receive_id)
         if connection is None:
             if self._make_place(remote, now, events):
@@ -452,7 +462,14 @@ class UtpSocket(Socket):
             remote.sending[stream] = connection
         self._active[connection.key] = None
         remote.budget.pass_time(now)
-        self._deadlines.schedule(stream, connection.deadline(now))
+        self._touched[stream] = connection
+        self._touched_at = now
+
+    def _schedule_touched(self) -> None:
+        """Note when those that were touched want to be called."""
+        for stream, connection in self._touched.items():
+            self._deadlines.schedule(stream, connection.deadline(self._touched_at))
+        self._touched.clear()
 
     def _forget(self, connection: Connection, remote: Remote, now: float) -> None:
         stream = connection.stream
@@ -462,6 +479,7 @@ class UtpSocket(Socket):
         connection.discard()
         remote.forget(connection)
         del self._streams[stream]
+        self._touched.pop(stream, None)
         self._deadlines.forget(stream)
         self._active[connection.key] = None
         if not remote.connections:
