@@ -358,13 +358,18 @@ class Stack:
 
     # The turn
 
-    def pump(self, now: float) -> None:
+    def pump(self, now: float, *, data_only: bool = False) -> None:
         """Turn what the sessions want to send into frames in the links' queues: the end of a turn.
 
         Each pair of keys is asked for packets as long as the queue of its next hop has room for them.
+
+        Args:
+            now: Seconds.
+            data_only: Whether what only acknowledges waits for the next call. In the middle of a turn, data may come
+                up that carries it.
         """
         for key in self.socket.ready_keys():
-            self._send_packets(key, now)
+            self._send_packets(key, now, data_only)
         for port, frame in self.router.frames_to_send():
             link = self._link_of_port.get(port)
             if link is not None:
@@ -543,17 +548,18 @@ class Stack:
         for stream in self._dials.get(key, ()):
             self._dials[key][stream] = now
 
-    def _send_packets(self, key: PublicKey, now: float) -> None:
+    def _send_packets(self, key: PublicKey, now: float, data_only: bool) -> None:
         route = self.router.route(key, now) or self.router.route_by_parent(key)
         link = self._link_of_port.get(route.port) if route is not None else None
         if route is None or link is None:
             # Nobody we know of is nearer to the key than we, or to the root. What is sent now is lost, as on any bad
             # path, and the session's own timers repeat it.
-            self.counters["packets without a route"] += len(self.socket.pieces_to_send(key, _NO_ROUTE_LIMIT, now))
+            lost = self.socket.pieces_to_send(key, _NO_ROUTE_LIMIT, now, data_only)
+            self.counters["packets without a route"] += len(lost)
             return
         record = self._links[link]
         room = record.peering.room(key, self.identity.key)
-        packets = self.socket.pieces_to_send(key, room, now) if room > 0 else None
+        packets = self.socket.pieces_to_send(key, room, now, data_only) if room > 0 else None
         if packets:
             frames = self.router.frame_packets(route, packets)
             record.peering.send_traffic(key, self.identity.key, frames)

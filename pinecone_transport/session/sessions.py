@@ -259,14 +259,17 @@ class Sessions:
         # After a change of the tree that may be every key.
         return list(dict.fromkeys((*native, *others))) if others else native
 
-    def packets_to_send(self, key: PublicKey, limit: int, now: float) -> list[bytes]:
-        """Return packets for the key, about ``limit`` bytes; the last one may go beyond."""
-        return [b"".join(pieces) for pieces in self.pieces_to_send(key, limit, now)]
+    def packets_to_send(self, key: PublicKey, limit: int, now: float, data_only: bool = False) -> list[bytes]:
+        """Return packets for the key, about ``limit`` bytes; the last one may go beyond.
 
-    def pieces_to_send(self, key: PublicKey, limit: int, now: float) -> list[Pieces]:
+        With ``data_only``, what can wait until data carries it is left for the next call; QUIC is left altogether.
+        """
+        return [b"".join(pieces) for pieces in self.pieces_to_send(key, limit, now, data_only)]
+
+    def pieces_to_send(self, key: PublicKey, limit: int, now: float, data_only: bool = False) -> list[Pieces]:
         """Return packets as `packets_to_send` does, each in pieces: payload is not copied."""
-        if self._quic is None:
-            return self._utp.pieces_to_send(key, limit, now)
+        if data_only or self._quic is None:
+            return self._utp.pieces_to_send(key, limit, now, data_only)
         # The budget is one, so who is asked first must change.
         first, second = self._turns
         self._turns = second, first

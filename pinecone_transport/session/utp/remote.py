@@ -7,7 +7,7 @@ from typing import Final, final
 from pinecone_transport.session.budget import Budget
 from pinecone_transport.session.socket import Pieces
 from pinecone_transport.session.utp.congestion import Ledbat
-from pinecone_transport.session.utp.connection import ANSWER_DUE, Connection
+from pinecone_transport.session.utp.connection import ACK_DUE, ANSWER_DUE, Connection
 from pinecone_transport.session.utp.limits import UtpLimits
 from pinecone_transport.session.utp.packet import ST_RESET, UtpPacket
 from pinecone_transport.session.utp.rtt import RttEstimator
@@ -73,15 +73,15 @@ class Remote:
         ]
         return min(idle)[2] if idle else None
 
-    def take(self, left: int, now: float, packets: list[Pieces]) -> None:
-        """Add about ``left`` bytes of packets to ``packets``."""
+    def take(self, left: int, now: float, packets: list[Pieces], data_only: bool) -> None:
+        """Add about ``left`` bytes of packets to ``packets``; with ``data_only``, none that merely acknowledges."""
         now_us = int(now * 1e6) & 0xFFFFFFFF
         self.budget.pass_time(now)
         # What has data to send carries its acknowledgement with it.
-        left = self._take_control(left, self.budget.has_room(), now_us, packets)
+        left = self._take_control(left, data_only, self.budget.has_room(), now_us, packets)
         left = self._take_data(left, now, now_us, packets)
         self.budget.held_back = left <= 0 and bool(self.sending)
-        self._take_control(left, False, now_us, packets)
+        self._take_control(left, data_only, False, now_us, packets)
 
     def forget(self, connection: Connection) -> None:
         """The connection is over."""
@@ -89,14 +89,16 @@ class Remote:
         self.sending.pop(connection.stream, None)
         del self.connections[connection.receive_id]
 
-    def _take_control(self, left: int, spare: bool, now_us: int, packets: list[Pieces]) -> int:
+    def _take_control(self, left: int, data_only: bool, spare: bool, now_us: int, packets: list[Pieces]) -> int:
         """Add SYNs, their answers, probes and acknowledgements.
 
-        With ``spare``, those that a connection's data can carry are left out.
+        With ``data_only``, acknowledgements are left out; with ``spare``, what a connection's data can carry.
         """
         for stream, connection in list(self.control.items()):
             if left <= 0:
                 break
+            if data_only and connection.due == ACK_DUE:
+                continue
             if spare and stream in self.sending and not connection.due & ANSWER_DUE:
                 continue
             del self.control[stream]

@@ -259,21 +259,22 @@ class UtpSocket(Socket):
                 del self._active[key]
         return ready
 
-    def packets_to_send(self, key: PublicKey, limit: int, now: float) -> list[bytes]:
+    def packets_to_send(self, key: PublicKey, limit: int, now: float, data_only: bool = False) -> list[bytes]:
         """Return packets for the key, about ``limit`` bytes; the last one may go beyond.
 
-        The key's connections take turns, one packet each.
+        The key's connections take turns, one packet each. With ``data_only``, acknowledgements that no data carries
+        are left for the next call.
         """
-        return [b"".join(pieces) for pieces in self.pieces_to_send(key, limit, now)]
+        return [b"".join(pieces) for pieces in self.pieces_to_send(key, limit, now, data_only)]
 
-    def pieces_to_send(self, key: PublicKey, limit: int, now: float) -> list[Pieces]:
+    def pieces_to_send(self, key: PublicKey, limit: int, now: float, data_only: bool = False) -> list[Pieces]:
         """Return packets as `packets_to_send` does, each in pieces: payload is not copied."""
         strays: list[bytes] = []
         left = self._strays.take(key, limit, strays)
         packets: list[Pieces] = [(packet,) for packet in strays]
         remote = self._remotes.get(key)
         if remote is not None:
-            remote.take(left, now, packets)
+            remote.take(left, now, packets, data_only)
             self._touched_at = now
         self.counters["packets sent"] += len(packets)
         self._active.pop(key, None)

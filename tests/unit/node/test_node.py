@@ -396,6 +396,47 @@ class StreamTests(NodeTestCase):
         self.run_for(2)
         assert client.calls == ["connected", "data", "ended", "lost"]
 
+    def ask_at_once(self, count: int) -> list[str]:
+        """Have so many streams bring a request each in one read; return what the server's ends were called for."""
+        a, b = self.line(2)
+        log: list[str] = []
+
+        class Logging(StreamEnd):
+            def stream_data(self, data: bytes) -> None:
+                log.append("data")
+                super().stream_data(data)
+
+            def flush(self, room: int, segment: int) -> Sequence[bytes]:
+                log.append("flush")
+                return super().flush(room, segment)
+
+        b.set_acceptor(lambda _: Logging(b, echo=True))
+        clients = [StreamEnd(a) for _ in range(count)]
+        for client in clients:
+            a.open_stream(b.identity.key, client)
+        self.run_for(1)
+        log.clear()
+        packets_before = b.status()["counters"]["session"]["packets sent"]
+        for client in clients:
+            client.to_send += b"request"
+            a.mark_dirty(client.stream)
+        self.turns()
+        self.packets_sent = b.status()["counters"]["session"]["packets sent"] - packets_before
+        assert [bytes(client.received) for client in clients] == [b"request"] * count
+        return log
+
+    def test_the_first_answers_leave_before_the_last_ones_are_made(self) -> None:
+        assert self.ask_at_once(6) == ["data"] * 4 + ["flush"] * 4 + ["data"] * 2 + ["flush"] * 2
+
+    def test_every_answer_carries_the_acknowledgement_of_its_request(self) -> None:
+        self.ask_at_once(6)
+        assert self.packets_sent == 6
+
+    def test_a_flood_of_events_is_acknowledged_before_all_of_them_are_handed_out(self) -> None:
+        log = self.ask_at_once(70)
+        assert log.count("data") == 70
+        assert self.packets_sent <= 70 + 6
+
     def test_what_is_to_be_called_soon_is_called_in_the_same_turn_behind_the_events(self) -> None:
         a, b = self.line(2)
         log: list[str] = []

@@ -377,6 +377,30 @@ def test_data_carries_the_acknowledgement() -> None:
     assert (data.type, data.ack_nr, data.selective_ack) == (ST_DATA, far.next_seq, b"\x01\x00\x00\x00")
 
 
+def test_what_only_acknowledges_waits_where_data_alone_is_asked_for() -> None:
+    far = Far()
+    far.dial()
+    far.send(ST_DATA, far.next_seq, far.theirs - 1, b"request")
+    assert far.socket.packets_to_send(far.key, 1 << 20, far.now, True) == []
+    assert far.socket.ready_keys() == [far.key]
+    far.socket.write(far.stream, b"answer", far.now)
+    [answer] = far.socket.packets_to_send(far.key, 1 << 20, far.now, True)
+    assert decode_packet(answer).ack_nr == far.next_seq
+    assert far.pull() == []
+    far.send(ST_DATA, far.next_seq + 1, far.theirs, b"request")
+    assert far.socket.packets_to_send(far.key, 1 << 20, far.now, True) == []
+    [acknowledgement] = far.pull()
+    assert (acknowledgement.type, acknowledgement.ack_nr) == (ST_STATE, far.next_seq + 1)
+
+
+def test_the_answer_to_a_syn_leaves_where_data_alone_is_asked_for() -> None:
+    far = Far()
+    far.connection_id = 100
+    far.send(ST_SYN, 1, 0)
+    [answer] = far.socket.packets_to_send(far.key, 1 << 20, far.now, True)
+    assert decode_packet(answer).type == ST_STATE
+
+
 def test_a_budget_without_room_does_not_hold_acknowledgements_back() -> None:
     far = Far()
     far.dial()
