@@ -25,7 +25,7 @@ logger = logging.getLogger("pinecone_transport.node")
 NodeEvent: TypeAlias = StackEvent | LinkDown
 
 _ROUNDS: Final = 16
-_SLICE: Final = 4
+_LEAST_PART: Final = 4
 """Events after which what has come of them leaves, if there are more: so many small requests are half a millisecond's
 work. The far end can work on the first answers while we make the others, instead of by turns with us."""
 _STALL: Final = 1.0
@@ -146,13 +146,13 @@ class Turns:
             # Whatever went wrong, the node goes on.
             self.under_way = False
             self._arm_timer(self.now())
-            if more:
+            if more or self._events:
                 self.end_soon()
 
     def _run_rounds(self, now: float) -> bool:
         """Hand out events and write until nothing is left to do; tell whether something is left all the same."""
         for rounds_left in reversed(range(_ROUNDS)):
-            self._hand_out_slice(now)
+            self._hand_out_part(rounds_left + 1, now)
             self._call()
             self._streams.flush(now)
             self._stack.pump(now, data_only=bool(self._events and rounds_left))
@@ -163,9 +163,10 @@ class Turns:
             now = self.now()
         return True
 
-    def _hand_out_slice(self, now: float) -> None:
+    def _hand_out_part(self, parts: int, now: float) -> None:
+        """Hand out as many events that none is left after so many parts."""
         events = self._events
-        for _ in range(min(len(events), _SLICE)):
+        for _ in range(min(len(events), max(_LEAST_PART, -(-len(events) // parts)))):
             self._hand_out(events.popleft(), now)
 
     def _call(self) -> None:
