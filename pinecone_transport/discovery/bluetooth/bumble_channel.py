@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, Final, final
@@ -10,12 +11,13 @@ from typing import Any, Final, final
 import attrs
 from bumble.l2cap import LeCreditBasedChannel
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IAddress, IConsumer, ITransport
+from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pinecone_transport.discovery.bluetooth.loop_thread import LoopThread
+from pinecone_transport.links.stream import LinkTransport
 
 HIGH_WATER: Final = 4096
 """Bytes that wait for the radio when the producer is paused."""
@@ -36,7 +38,7 @@ class BluetoothAddress:
 
 
 @final
-@implementer(ITransport, IConsumer)
+@implementer(LinkTransport)
 class ChannelTransport:
     """A transport whose methods are called in the reactor's thread, over a channel that lives in bumble's.
 
@@ -55,7 +57,8 @@ class ChannelTransport:
         self._unsent = 0
         self._producer: Any = None
         self._paused = False
-        self._early: list[bytes] = []
+        self._undelivered: deque[bytes] = deque()
+        self._reading = True
         self._closed = False
         self._delivered = 0
         # Of bumble's thread alone.
@@ -71,9 +74,7 @@ class ChannelTransport:
         """Begin: what has come meanwhile follows at once."""
         self._protocol = protocol
         protocol.makeConnection(self)
-        early, self._early = self._early, []
-        for data in early:
-            protocol.dataReceived(data)
+        self._deliver_all()
         if self._closed:
             protocol.connectionLost(Failure(self._reason))
 
@@ -124,15 +125,32 @@ class ChannelTransport:
         """Forget it."""
         self._producer = None
 
+    # IPushProducer
+
+    def pauseProducing(self) -> None:
+        """Deliver nothing for a while. The far end can send on, until `MAX_UNDELIVERED` bytes wait."""
+        self._reading = False
+
+    def resumeProducing(self) -> None:
+        """Deliver what has come meanwhile, but not before the caller has returned."""
+        self._reading = True
+        self._thread.in_reactor(self._deliver_all)
+
+    def stopProducing(self) -> None:
+        """Close."""
+        self.loseConnection()
+
     # In the reactor's thread, called from bumble's
 
     def _deliver(self, data: bytes) -> None:
-        self._delivered += len(data)
-        if self._closed:
-            return
-        if self._protocol is None:
-            self._early.append(data)
-        else:
+        if not self._closed:
+            self._undelivered.append(data)
+            self._deliver_all()
+
+    def _deliver_all(self) -> None:
+        while self._undelivered and self._reading and self._protocol is not None:
+            data = self._undelivered.popleft()
+            self._delivered += len(data)
             self._protocol.dataReceived(data)
 
     def _sent(self, length: int) -> None:
@@ -150,6 +168,7 @@ class ChannelTransport:
             return
         self._closed = True
         if self._protocol is not None:
+            self._undelivered.clear()
             self._protocol.connectionLost(Failure(self._reason))
 
     # In bumble's thread

@@ -10,8 +10,10 @@ from bumble.l2cap import LeCreditBasedChannel
 from bumble.utils import EventEmitter
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.protocol import Protocol
+from zope.interface.verify import verifyClass
 
 from pinecone_transport.discovery.bluetooth.bumble_channel import HIGH_WATER, MAX_UNDELIVERED, ChannelTransport
+from pinecone_transport.links.stream import LinkTransport
 
 State = LeCreditBasedChannel.State
 
@@ -134,6 +136,49 @@ async def test_what_came_before_it_was_connected_is_not_lost():
     side.connect()
     side.channel.sink(b"late")
     assert side.protocol.data == b"early late"
+
+
+@in_a_loop
+async def test_what_comes_in_a_pause_follows_in_order_once_the_caller_has_returned():
+    side = Side().connect()
+    side.channel.sink(b"one ")
+    side.transport.pauseProducing()
+    side.channel.sink(b"two ")
+    side.channel.sink(b"three ")
+    assert side.protocol.data == b"one "
+    side.thread.is_busy = True
+    side.transport.resumeProducing()
+    assert side.protocol.data == b"one "
+    side.thread.is_busy = False
+    side.channel.sink(b"four")
+    assert side.protocol.data == b"one two three four"
+
+
+@in_a_loop
+async def test_nothing_that_came_in_a_pause_follows_the_end():
+    side = Side().connect()
+    side.transport.pauseProducing()
+    side.channel.sink(b"too late")
+    side.transport.stopProducing()
+    await a_moment()
+    side.transport.resumeProducing()
+    assert side.protocol.data == b""
+    assert side.protocol.reason.check(ConnectionDone)
+
+
+@in_a_loop
+async def test_a_far_end_that_sends_on_through_a_pause_is_hung_up_on():
+    side = Side().connect()
+    side.transport.pauseProducing()
+    for _ in range(2 * MAX_UNDELIVERED // 4096):
+        if side.channel.state is State.CONNECTED:
+            side.channel.sink(bytes(4096))
+        await asyncio.sleep(0)
+    assert side.protocol.reason.check(ConnectionLost)
+
+
+def test_it_is_what_links_need():
+    verifyClass(LinkTransport, ChannelTransport)
 
 
 @in_a_loop
