@@ -18,6 +18,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from pinecone_transport.node.events import LinkDown
 from pinecone_transport.node.link_table import LinkTable
 from pinecone_transport.node.streams import Streams
+from pinecone_transport.session import StreamData
 from pinecone_transport.stack import Stack, StackEvent
 
 logger = logging.getLogger("pinecone_transport.node")
@@ -164,9 +165,16 @@ class Turns:
         return True
 
     def _hand_out_part(self, parts: int, now: float) -> None:
-        """Hand out as many events that none is left after so many parts."""
+        """Hand out as many events that none is left after so many parts, and that only data is left.
+
+        Streams are flushed behind each part: their owners must know by then what has become of them.
+        """
         events = self._events
-        for _ in range(min(len(events), max(_LEAST_PART, -(-len(events) // parts)))):
+        count = len(events)
+        least = max(_LEAST_PART, -(-count // parts))
+        while count > least and isinstance(events[count - 1], StreamData):
+            count -= 1
+        for _ in range(count):
             self._hand_out(events.popleft(), now)
 
     def _call(self) -> None:

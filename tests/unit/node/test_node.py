@@ -442,6 +442,27 @@ class StreamTests(NodeTestCase):
         assert parts == [7] * 4 + [6] * 12
         assert self.packets_sent == 100
 
+    def test_nothing_is_flushed_before_all_have_heard_what_has_become_of_their_streams(self) -> None:
+        a, b = self.line(2)
+        log: list[str] = []
+
+        class Logging(StreamEnd):
+            def stream_connected(self, stream: int) -> None:
+                log.append("connected")
+                super().stream_connected(stream)
+
+            def flush(self, room: int, segment: int) -> Sequence[bytes]:
+                log.append("flush")
+                return super().flush(room, segment)
+
+        clients = [Logging(a) for _ in range(10)]
+        for client in clients:
+            a.open_stream(b.identity.key, client)
+            client.to_send += b"request"
+        b.set_acceptor(lambda _: StreamEnd(b, echo=True))
+        self.run_for(1)
+        assert log[:10] == ["connected"] * 10
+
     def test_what_is_to_be_called_soon_is_called_in_the_same_turn_behind_the_events(self) -> None:
         a, b = self.line(2)
         log: list[str] = []
